@@ -1,0 +1,65 @@
+//! Receipts: what became of the records of a claim, written by the fold in its own transaction.
+//!
+//! Keys on the receipts topic: `<claim>|<partition>` for the cumulative counts, `<claim>|<partition>|<index>` for each rejection.
+//! A claim's id holds no `|`. Rejections that the connector itself makes (mapping) stand there too, with partition `c`, so that
+//! all that is known about a claim is in one place.
+
+use serde::{Deserialize, Serialize};
+
+/// Cumulative counts of one claim on one partition.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Receipt {
+    /// Keys that came to be.
+    pub inserted: u64,
+    /// Keys that changed.
+    pub updated: u64,
+    /// Keys that went.
+    pub deleted: u64,
+    /// Changes that changed nothing (of these, `deleted_key` met a deleted key).
+    pub unchanged: u64,
+    /// Changes that were rejected.
+    pub rejected: u64,
+    /// Snapshot rows of deleted keys, left deleted: counted in `unchanged`, shown as a warning.
+    pub left_deleted: u64,
+}
+
+impl Receipt {
+    /// All changes that were decided.
+    pub fn decided(&self) -> u64 {
+        self.inserted + self.updated + self.deleted + self.unchanged + self.rejected
+    }
+}
+
+/// One rejected record of a claim.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rejection {
+    /// Index of the record in its file, from 0: source_seq − the claim's first.
+    pub index: u64,
+    /// Record key, where it has one.
+    pub key: Option<String>,
+    /// Short code: `unknown_key`, `bad_amount` …
+    pub reason: String,
+    /// For a person.
+    pub detail: String,
+}
+
+/// Key of the counts.
+pub fn receipt_key(claim: &str, partition: u32) -> String {
+    format!("{claim}|{partition}")
+}
+
+/// Key of a rejection by the fold. The fold knows the index as `source_seq` masked by [`index_of`].
+pub fn rejection_key(claim: &str, partition: &str, index: u64) -> String {
+    format!("{claim}|{partition}|{index}")
+}
+
+/// A claim's id carries its first source number: `<source>-<first source_seq>[-…]`, so that the fold can say the index.
+pub fn claim_id(source: &str, first_seq: u64) -> String {
+    format!("{source}-{first_seq}")
+}
+
+/// The index of a change in its claim; `None` for a foreign claim id.
+pub fn index_of(claim: &str, source_seq: u64) -> Option<u64> {
+    let first: u64 = claim.rsplit('-').next()?.parse().ok()?;
+    source_seq.checked_sub(first)
+}

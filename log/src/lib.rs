@@ -1,0 +1,18 @@
+//! The log: the port that everything else sees, its embedded adapter on SQLite, and an in-memory one for simulations.
+//!
+//! Guarantees: an append is all or nothing, consumer positions included; offsets of a partition rise by one; a record that was
+//! read once is read again at the same offset until retention or compaction removes it. A log has a random id and a
+//! generation, so that nobody takes one log for another.
+
+pub mod embedded;
+pub mod memory;
+pub mod partition;
+pub mod port;
+pub mod record;
+pub mod topics;
+
+pub use port::{
+    Bounds, ConsumerPosition, Log, LogError, LogIdentity, ReadLimit, Retention, TopicSpec,
+};
+pub use record::{Append, RecordBatch, RecordRef};
+pub use topics::Topics;

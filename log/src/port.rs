@@ -1,0 +1,168 @@
+//! The log port: what every log adapter does, small enough for Kafka and for one SQLite file.
+//!
+//! Relies on: one owner per consumer name (the engine's stage lock, or the consumer group).
+//! On failure: an `Unavailable` error left nothing behind or its outcome is unknown to the caller, who may only repeat what is
+//! idempotent; `Stale` means that another owner moved the position, and this one must stop.
+//! Deliberately not here: group assignment and fencing, which live in the Kafka adapter.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::sync::watch;
+use uuid::Uuid;
+
+use crate::record::{Append, RecordBatch};
+
+/// Which log this is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct LogIdentity {
+    /// Random, made with the log.
+    pub id: Uuid,
+    /// Rises when the log is moved, restored or repartitioned.
+    pub generation: u32,
+}
+
+impl LogIdentity {
+    /// The version of the after-image made by the change at `offset`: generation × 2^40 + offset + 1.
+    pub fn version(&self, offset: u64) -> u64 {
+        (u64::from(self.generation) << 40) + offset + 1
+    }
+}
+
+/// How long a topic keeps its records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retention {
+    /// For ever.
+    Keep,
+    /// The last record of each key.
+    Compact,
+    /// At least this long.
+    Age(Duration),
+}
+
+/// A topic to be there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TopicSpec {
+    /// Full name.
+    pub name: String,
+    /// Partition count.
+    pub partitions: u32,
+    /// Retention.
+    pub retention: Retention,
+}
+
+/// Offsets that a partition holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// First offset that may still be there.
+    pub start: u64,
+    /// Offset of the next record to be appended.
+    pub end: u64,
+}
+
+/// How much one read returns at the most; the first record is returned whatever its size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReadLimit {
+    /// Records.
+    pub records_max: usize,
+    /// Bytes of keys and values.
+    pub bytes_max: usize,
+}
+
+/// Where a consumer stands on one partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConsumerPosition {
+    /// Stage name: `fold`.
+    pub consumer: String,
+    /// Topic.
+    pub topic: String,
+    /// Partition.
+    pub partition: u32,
+    /// Offset that it stood at before (0 for a new one): a mismatch is [`LogError::Stale`].
+    pub from: u64,
+    /// Offset of the next record it wants.
+    pub next: u64,
+}
+
+/// Why the log did not do it.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// It may work later: locked, full disk, broker away.
+    #[error("{step}: the log is unavailable")]
+    Unavailable {
+        /// What was tried, with its subject.
+        step: String,
+        /// Why.
+        #[source]
+        cause: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// Another owner moved this consumer's position.
+    #[error(
+        "`{consumer}` stands at {found} on {topic}/{partition}, not at {expected}: another process has taken over"
+    )]
+    Stale {
+        /// Consumer.
+        consumer: String,
+        /// Topic.
+        topic: String,
+        /// Partition.
+        partition: u32,
+        /// What the caller believed.
+        expected: u64,
+        /// What is stored.
+        found: u64,
+    },
+    /// The file or record is damaged, newer than this program, or not a log; the text names the file and the remedy.
+    #[error("{0}")]
+    Damaged(String),
+    /// A topic or partition that is not there.
+    #[error("no such topic or partition: {0}")]
+    NoSuchTopic(String),
+    /// Anything else: do not repeat.
+    #[error("{step}")]
+    Fatal {
+        /// What was tried.
+        step: String,
+        /// Why.
+        #[source]
+        cause: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+/// The log.
+#[async_trait]
+pub trait Log: Send + Sync + 'static {
+    /// Which log this is.
+    fn identity(&self) -> LogIdentity;
+
+    /// Makes the topics that are missing; an existing one with another partition count is an error.
+    async fn create_topics(&self, topics: &[TopicSpec]) -> Result<(), LogError>;
+
+    /// All topics: name and partition count.
+    async fn topics(&self) -> Result<Vec<(String, u32)>, LogError>;
+
+    /// Appends all records and moves all positions, or nothing. Returns, per record, its offset.
+    /// Durable when it returns. Appends of several callers may share one commit.
+    async fn append(&self, append: Append) -> Result<Vec<u64>, LogError>;
+
+    /// Records from `offset` on, in order; empty at the end. Offsets may have gaps (compaction).
+    async fn read(
+        &self,
+        topic: &str,
+        partition: u32,
+        offset: u64,
+        limit: ReadLimit,
+    ) -> Result<RecordBatch, LogError>;
+
+    /// First and next offset.
+    async fn bounds(&self, topic: &str, partition: u32) -> Result<Bounds, LogError>;
+
+    /// The first offset whose record time is at or after `time` (UTC microseconds); the end if there is none.
+    async fn offset_at(&self, topic: &str, partition: u32, time: i64) -> Result<u64, LogError>;
+
+    /// Stored positions of a consumer: (topic, partition, next offset).
+    async fn positions(&self, consumer: &str) -> Result<Vec<(String, u32, u64)>, LogError>;
+
+    /// Changes whenever somebody, in whatever process, has appended: what a follower waits for between reads.
+    fn appended(&self) -> watch::Receiver<u64>;
+}

@@ -1,0 +1,1 @@
+//! The fold: changes to current state.

@@ -1,0 +1,5 @@
+//! Order, batching, retry and checkpoints: the engine that runs every stage the same way, and the fold.
+
+pub mod engine;
+pub mod fold;
+pub mod status;

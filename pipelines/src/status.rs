@@ -1,0 +1,61 @@
+//! What every stage says about itself: one board for status lines, `/ready` and `/metrics`.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+/// How a stage is.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum StageState {
+    /// Opening, or catching up for the first time.
+    #[default]
+    Starting,
+    /// At work.
+    Running,
+    /// Failing and retried; the text says why and what to do.
+    Degraded(String),
+    /// Ended for good.
+    Stopped,
+}
+
+/// One stage's figures since start.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct StageStatus {
+    /// State.
+    pub state: StageState,
+    /// Records read.
+    pub read: u64,
+    /// Records applied (written, published).
+    pub applied: u64,
+    /// Records rejected or refused.
+    pub rejected: u64,
+    /// Attempts that failed and were repeated.
+    pub retried: u64,
+    /// Records between the stage and the end of its topics.
+    pub lag_records: u64,
+    /// Age of the oldest record not yet applied, seconds; 0 when there is none.
+    pub lag_seconds: u64,
+    /// A connector: it has nothing to do and all that it took in is decided. A consumer: it stands at the end of its topics.
+    pub quiet: bool,
+}
+
+/// The board. Stages write their own line; everybody reads.
+#[derive(Debug, Clone, Default)]
+pub struct StatusBoard {
+    lines: Arc<Mutex<BTreeMap<String, StageStatus>>>,
+}
+
+impl StatusBoard {
+    /// Changes one stage's line (made when missing).
+    pub fn update(&self, stage: &str, change: impl FnOnce(&mut StageStatus)) {
+        let mut lines = self.lines.lock().expect("no holder of this lock can panic");
+        change(lines.entry(stage.to_owned()).or_default());
+    }
+
+    /// All lines, by stage name.
+    pub fn lines(&self) -> BTreeMap<String, StageStatus> {
+        self.lines
+            .lock()
+            .expect("no holder of this lock can panic")
+            .clone()
+    }
+}

@@ -1,0 +1,9 @@
+//! What every sink shares: the port, batches of after-images, embedders, text templates.
+
+pub mod batch;
+pub mod embedder;
+pub mod port;
+pub mod template;
+
+pub use batch::{SinkBatch, SinkRow, TopicBatch};
+pub use port::{Applied, RejectedRow, Role, Sink, SinkError, StorePosition};

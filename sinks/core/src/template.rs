@@ -1,0 +1,1 @@
+//! Text templates: a record to the text that is embedded.
