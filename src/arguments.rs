@@ -1,0 +1,328 @@
+//! The command line: every command with its options and an example. Nothing is done here.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Event-sourced streaming pipeline for medical-aesthetic clinics: drop JSON, four stores agree.
+#[derive(Debug, Parser)]
+#[command(name = "tidemark", version, max_term_width = 110, after_help = "Example:\n  tidemark up --sample")]
+pub(crate) struct Arguments {
+    /// What every command takes.
+    #[command(flatten)]
+    pub(crate) common: Common,
+    /// The command.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What every command takes.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Common {
+    /// Configuration file; without it `tidemark.toml` in the working folder, if there is one
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Data folder: log, stores, import root, unless the configuration puts them elsewhere
+    #[arg(long, global = true, value_name = "DIR", default_value = "./data")]
+    pub(crate) data: PathBuf,
+    /// What is logged: `warn`, `tidemark=debug` …; also TIDEMARK_LOG
+    #[arg(long, global = true, value_name = "FILTER")]
+    pub(crate) log: Option<String>,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run all configured connectors, the fold and the sinks in this process
+    #[command(after_help = "Example:\n  tidemark up --sample\n  tidemark up --once --data /srv/clinic")]
+    Up(Up),
+    /// Run only these stages: connector.file, fold, sink.relational, sink.graph, sink.vector, sink.analytics
+    #[command(after_help = "Example:\n  tidemark run fold sink.relational")]
+    Run(Run),
+    /// Take in what lies in the import root, once, and print the statistics
+    #[command(after_help = "Example:\n  tidemark import initial\n  tidemark import incremental --date 2026-01-15")]
+    Import(Import),
+    /// Copy the embedded log while it runs; the stores are rebuilt from it
+    #[command(after_help = "Example:\n  tidemark backup /backup/2026-01-15")]
+    Backup {
+        /// Folder of the copy; made when missing
+        dir: PathBuf,
+    },
+    /// Put a backup in place under a raised generation
+    #[command(after_help = "Example:\n  tidemark restore /backup/2026-01-15 --data ./data")]
+    Restore {
+        /// Folder that `backup` filled
+        dir: PathBuf,
+    },
+    /// Look at configuration, log and each store, one line each; exit status 4 when something is wrong
+    #[command(after_help = "Example:\n  tidemark check --deep")]
+    Check(Check),
+    /// Create what log and stores need; may be repeated
+    #[command(after_help = "Example:\n  tidemark init --skip vector")]
+    Init(Init),
+    /// Print current rows
+    #[command(after_help = "Example:\n  tidemark state customer BJ-HA-001-C0001\n  tidemark state consumption --json")]
+    State(State),
+    /// Print the records of a topic, decoded, until interrupted
+    #[command(after_help = "Example:\n  tidemark tail changes.customer --from earliest --once")]
+    Tail(Tail),
+    /// Search a vector collection by text
+    #[command(after_help = "Example:\n  tidemark search customer_profiles \"敏感肌 玻尿酸\" --where vip_level=GOLD")]
+    Search(Search),
+    /// Look at records that were refused, and deal with them
+    #[command(subcommand, after_help = "Example:\n  tidemark dead-letters list\n  tidemark dead-letters redrive --all")]
+    DeadLetters(DeadLetters),
+    /// Look at entity schemas and check them
+    #[command(subcommand, after_help = "Example:\n  tidemark schema list\n  tidemark schema forms import/templates")]
+    Schema(Schema),
+    /// Look at the configuration
+    #[command(subcommand, after_help = "Example:\n  tidemark config check --config tidemark.toml")]
+    Config(Config),
+}
+
+/// `up`.
+#[derive(Debug, Args)]
+pub(crate) struct Up {
+    /// End when every input is decided and every store has it
+    #[arg(long)]
+    pub(crate) once: bool,
+    /// First put sample files into the import root
+    #[arg(long)]
+    pub(crate) sample: bool,
+    #[command(flatten)]
+    pub(crate) patience: Patience,
+}
+
+/// How long a part may stay unavailable.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct Patience {
+    /// Give up (exit status 3) when a part stays unavailable for so long; only where the command ends by itself
+    #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = seconds)]
+    pub(crate) timeout: Duration,
+}
+
+/// `run`.
+#[derive(Debug, Args)]
+pub(crate) struct Run {
+    /// Stage names
+    #[arg(required = true, value_name = "STAGE")]
+    pub(crate) stages: Vec<String>,
+}
+
+/// `import`.
+#[derive(Debug, Args)]
+pub(crate) struct Import {
+    /// Which folders
+    #[command(subcommand)]
+    pub(crate) part: ImportPart,
+}
+
+/// Which folders are imported.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ImportPart {
+    /// The current rows under `initial/`
+    #[command(after_help = "Example:\n  tidemark import initial --dry-run")]
+    Initial(ImportOptions),
+    /// The changes under `incremental/pending/`
+    #[command(after_help = "Example:\n  tidemark import incremental --date 2026-01-15")]
+    Incremental {
+        /// Only this day's folder
+        #[arg(long, value_name = "YYYY-MM-DD")]
+        date: Option<jiff::civil::Date>,
+        /// Also files that were imported before, whole
+        #[arg(long)]
+        again: bool,
+        #[command(flatten)]
+        options: ImportOptions,
+    },
+}
+
+/// What both imports take.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct ImportOptions {
+    /// Say what would be rejected; publish nothing, move nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Print the statistics as one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) patience: Patience,
+}
+
+/// `check`.
+#[derive(Debug, Args)]
+pub(crate) struct Check {
+    /// Also read the whole log and compare its pages and records
+    #[arg(long)]
+    pub(crate) deep: bool,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `init`.
+#[derive(Debug, Args)]
+pub(crate) struct Init {
+    /// Leave this store out: relational, graph, vector, analytics
+    #[arg(long, value_name = "ROLE")]
+    pub(crate) skip: Vec<String>,
+    /// Empty the stores first, so that they are filled anew from the log
+    #[arg(long)]
+    pub(crate) force_rebuild: bool,
+}
+
+/// `state`.
+#[derive(Debug, Args)]
+pub(crate) struct State {
+    /// Entity: customer, consumption …
+    pub(crate) entity: String,
+    /// Only this key
+    pub(crate) key: Option<String>,
+    /// Also deleted records
+    #[arg(long)]
+    pub(crate) deleted: bool,
+    /// One JSON object a line
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `tail`.
+#[derive(Debug, Args)]
+pub(crate) struct Tail {
+    /// Topic, with or without the prefix: changes.customer, progress …
+    pub(crate) topic: String,
+    /// earliest, latest, an offset, or a time such as 2026-01-15T10:30:00Z
+    #[arg(long, default_value = "latest")]
+    pub(crate) from: String,
+    /// End at the end of the topic instead of following it
+    #[arg(long)]
+    pub(crate) once: bool,
+    /// One JSON object a line
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `search`.
+#[derive(Debug, Args)]
+pub(crate) struct Search {
+    /// Collection: customer_profiles, medical_knowledge
+    pub(crate) collection: String,
+    /// What to look for
+    pub(crate) text: String,
+    /// At most so many
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub(crate) limit: u16,
+    /// Only points whose payload field has this value; may be repeated
+    #[arg(long = "where", value_name = "FIELD=VALUE", value_parser = condition)]
+    pub(crate) conditions: Vec<(String, String)>,
+    /// One JSON object a line
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `dead-letters`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum DeadLetters {
+    /// The open ones
+    #[command(after_help = "Example:\n  tidemark dead-letters list --all")]
+    List {
+        /// Closed ones too
+        #[arg(long)]
+        all: bool,
+        /// One JSON object a line
+        #[arg(long)]
+        json: bool,
+    },
+    /// One, with its bytes; what is shown may hold personal data
+    #[command(after_help = "Example:\n  tidemark dead-letters show sink.graph-customer-0-17")]
+    Show {
+        /// Its id, as listed
+        id: String,
+        /// As one JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Try again: a store gets the key's current row, a source's record is published anew
+    #[command(after_help = "Example:\n  tidemark dead-letters redrive --all")]
+    Redrive(Chosen),
+    /// Close without trying
+    #[command(after_help = "Example:\n  tidemark dead-letters discard sink.graph-customer-0-17")]
+    Discard(Chosen),
+}
+
+/// Which dead letters.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct Chosen {
+    /// Ids, as listed
+    pub(crate) ids: Vec<String>,
+    /// All open ones
+    #[arg(long)]
+    pub(crate) all: bool,
+}
+
+/// `schema`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Schema {
+    /// All entities
+    #[command(after_help = "Example:\n  tidemark schema list")]
+    List {
+        /// One JSON object a line
+        #[arg(long)]
+        json: bool,
+    },
+    /// One entity: its fields, or its schema as JSON
+    #[command(after_help = "Example:\n  tidemark schema show customer --json")]
+    Show {
+        /// Entity name
+        entity: String,
+        /// The schema as it stands
+        #[arg(long)]
+        json: bool,
+    },
+    /// Compare every schema with its released history
+    #[command(after_help = "Example:\n  tidemark schema check")]
+    Check,
+    /// Write example files and JSON Schemas of the input forms
+    #[command(after_help = "Example:\n  tidemark schema forms ./templates")]
+    Forms {
+        /// Folder; without it `templates/` in the import root
+        dir: Option<PathBuf>,
+    },
+}
+
+/// `config`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Config {
+    /// Say what is wrong with the configuration, or what it comes to
+    #[command(after_help = "Example:\n  tidemark config check")]
+    Check,
+    /// Print the reference of all keys
+    #[command(after_help = "Example:\n  tidemark config schema --format json")]
+    Schema {
+        /// How
+        #[arg(long, value_enum, default_value_t = Format::Markdown)]
+        format: Format,
+    },
+}
+
+/// How the reference is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// As in docs/configuration.md
+    Markdown,
+    /// One JSON array
+    Json,
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let number = text.strip_suffix('s').unwrap_or(text);
+    number.parse().map(Duration::from_secs).map_err(|_| "a whole number of seconds, such as 60".to_owned())
+}
+
+fn condition(text: &str) -> Result<(String, String), String> {
+    let (field, value) = text.split_once('=').ok_or("write it as FIELD=VALUE")?;
+    if field.is_empty() { Err("write it as FIELD=VALUE".to_owned()) } else { Ok((field.to_owned(), value.to_owned())) }
+}

@@ -1,0 +1,164 @@
+//! What a person sees of running stages: a live block on a terminal, log lines elsewhere.
+//!
+//! Log lines and the block share the terminal: [`View::line_writer`] gives the log a writer that puts its lines above the block.
+
+use std::collections::BTreeMap;
+use std::io::{IsTerminal, Write};
+use std::time::Duration;
+
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use tidemark_pipelines::status::{StageState, StageStatus, StatusBoard};
+use tokio_util::sync::CancellationToken;
+
+/// Between two paintings of the block: fast enough to look alive, slow enough to cost nothing.
+const PAINT_INTERVAL: Duration = Duration::from_millis(200);
+
+/// Between two log lines of a stage, where there is no terminal.
+const LOG_INTERVAL: Duration = Duration::from_secs(30);
+
+/// The terminal's block, empty until stages run.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct View {
+    block: MultiProgress,
+}
+
+impl View {
+    /// A writer for log lines, above the block.
+    pub(crate) fn line_writer(&self) -> LineWriter {
+        LineWriter { block: self.block.clone() }
+    }
+
+    /// Prints a line for a person, above the block.
+    pub(crate) fn say(&self, line: &str) {
+        self.block.suspend(|| {
+            // Nobody listens any more when standard error is closed, and the work goes on without.
+            let _ = writeln!(std::io::stderr(), "{line}");
+        });
+    }
+
+    /// Shows the board until `shutdown`, then takes the block away.
+    pub(crate) async fn show(&self, board: &StatusBoard, shutdown: &CancellationToken) {
+        if std::io::stderr().is_terminal() {
+            self.paint(board, shutdown).await;
+        } else {
+            log_lines(board, shutdown).await;
+        }
+    }
+
+    async fn paint(&self, board: &StatusBoard, shutdown: &CancellationToken) {
+        let style = ProgressStyle::with_template("{prefix:18} {msg}").expect("the template is fixed");
+        let mut bars: BTreeMap<String, ProgressBar> = BTreeMap::new();
+        let mut ticks = tokio::time::interval(PAINT_INTERVAL);
+        loop {
+            tokio::select! {
+                _ = ticks.tick() => {}
+                () = shutdown.cancelled() => break,
+            }
+            for (stage, status) in board.lines() {
+                let bar = bars.entry(stage).or_insert_with_key(|stage| {
+                    let bar = self.block.add(ProgressBar::no_length()).with_style(style.clone());
+                    bar.with_prefix(stage.clone())
+                });
+                bar.set_message(line_of(&status));
+            }
+        }
+        for bar in bars.values() {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+async fn log_lines(board: &StatusBoard, shutdown: &CancellationToken) {
+    let mut known: BTreeMap<String, StageStatus> = BTreeMap::new();
+    let mut ticks = tokio::time::interval(LOG_INTERVAL);
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => {}
+            () = shutdown.cancelled() => return,
+        }
+        for (stage, status) in board.lines() {
+            if known.get(&stage) != Some(&status) {
+                let (read, applied, rejected) = (status.read, status.applied, status.rejected);
+                let (lag, lag_seconds, state) = (status.lag_records, status.lag_seconds, word_of(&status.state));
+                tracing::info!(stage, state, read, applied, rejected, lag, lag_seconds, "stage");
+                known.insert(stage, status);
+            }
+        }
+    }
+}
+
+/// One stage in one line.
+pub(crate) fn line_of(status: &StageStatus) -> String {
+    let mut line = format!(
+        "{:9} read {:>9}  applied {:>9}  lag {:>7}  errors {:>5}",
+        word_of(&status.state),
+        grouped(status.read),
+        grouped(status.applied),
+        grouped(status.lag_records),
+        grouped(status.rejected + status.retried),
+    );
+    if let StageState::Degraded(why) = &status.state {
+        line.push_str("  ");
+        line.push_str(why);
+    }
+    line
+}
+
+/// A state in one word.
+pub(crate) fn word_of(state: &StageState) -> &'static str {
+    match state {
+        StageState::Starting => "starting",
+        StageState::Running => "running",
+        StageState::Degraded(_) => "degraded",
+        StageState::Stopped => "stopped",
+    }
+}
+
+/// `1234567` as `1,234,567`.
+pub(crate) fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// Writes log lines above the block.
+#[derive(Debug, Clone)]
+pub(crate) struct LineWriter {
+    block: MultiProgress,
+}
+
+impl Write for LineWriter {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.block.suspend(|| std::io::stderr().write(bytes))
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        std::io::stderr().flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_grouped_by_three() {
+        let texts: Vec<String> = [0, 999, 1000, 1_234_567].into_iter().map(grouped).collect();
+        assert_eq!(texts, ["0", "999", "1,000", "1,234,567"]);
+    }
+
+    #[test]
+    fn a_degraded_stage_says_why() {
+        let status =
+            StageStatus { state: StageState::Degraded("the disk is full".to_owned()), read: 1200, ..StageStatus::default() };
+        let line = line_of(&status);
+        assert!(line.starts_with("degraded  read     1,200"), "{line}");
+        assert!(line.ends_with("the disk is full"), "{line}");
+    }
+}
