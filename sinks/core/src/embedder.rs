@@ -1,5 +1,7 @@
 //! Embedders: text to vector.
 
+pub mod ngram;
+
 use async_trait::async_trait;
 
 /// Why a text was not embedded.
