@@ -11,8 +11,6 @@ pub mod port;
 pub mod record;
 pub mod topics;
 
-pub use port::{
-    Bounds, ConsumerPosition, Log, LogError, LogIdentity, ReadLimit, Retention, TopicSpec,
-};
+pub use port::{Bounds, ConsumerPosition, Log, LogError, LogIdentity, ReadLimit, Retention, TopicSpec};
 pub use record::{Append, RecordBatch, RecordRef};
 pub use topics::Topics;

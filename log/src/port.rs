@@ -97,9 +97,7 @@ pub enum LogError {
         cause: Box<dyn std::error::Error + Send + Sync>,
     },
     /// Another owner moved this consumer's position.
-    #[error(
-        "`{consumer}` stands at {found} on {topic}/{partition}, not at {expected}: another process has taken over"
-    )]
+    #[error("`{consumer}` stands at {found} on {topic}/{partition}, not at {expected}: another process has taken over")]
     Stale {
         /// Consumer.
         consumer: String,
@@ -146,13 +144,7 @@ pub trait Log: Send + Sync + 'static {
     async fn append(&self, append: Append) -> Result<Vec<u64>, LogError>;
 
     /// Records from `offset` on, in order; empty at the end. Offsets may have gaps (compaction).
-    async fn read(
-        &self,
-        topic: &str,
-        partition: u32,
-        offset: u64,
-        limit: ReadLimit,
-    ) -> Result<RecordBatch, LogError>;
+    async fn read(&self, topic: &str, partition: u32, offset: u64, limit: ReadLimit) -> Result<RecordBatch, LogError>;
 
     /// First and next offset.
     async fn bounds(&self, topic: &str, partition: u32) -> Result<Bounds, LogError>;

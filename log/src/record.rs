@@ -43,12 +43,7 @@ impl RecordBatch {
         self.buffer.extend_from_slice(key);
         let middle = self.buffer.len();
         self.buffer.extend_from_slice(value);
-        self.entries.push(Entry {
-            offset,
-            timestamp,
-            key: start..middle,
-            value: middle..self.buffer.len(),
-        });
+        self.entries.push(Entry { offset, timestamp, key: start..middle, value: middle..self.buffer.len() });
     }
 
     /// Number of records.
@@ -119,24 +114,13 @@ pub struct NewRecord<'a> {
 
 impl Append {
     /// Adds a record whose value `write` puts at the end of the given buffer.
-    pub fn record(
-        &mut self,
-        topic: &Arc<str>,
-        partition: u32,
-        key: &[u8],
-        write: impl FnOnce(&mut Vec<u8>),
-    ) {
+    pub fn record(&mut self, topic: &Arc<str>, partition: u32, key: &[u8], write: impl FnOnce(&mut Vec<u8>)) {
         let start = self.buffer.len();
         self.buffer.extend_from_slice(key);
         let middle = self.buffer.len();
         write(&mut self.buffer);
         let value = middle..self.buffer.len();
-        self.entries.push(NewEntry {
-            topic: Arc::clone(topic),
-            partition,
-            key: start..middle,
-            value,
-        });
+        self.entries.push(NewEntry { topic: Arc::clone(topic), partition, key: start..middle, value });
     }
 
     /// Moves a consumer's position with the records.
@@ -173,4 +157,15 @@ impl Append {
     pub fn bytes(&self) -> usize {
         self.buffer.len()
     }
+}
+
+/// Checksum of a record as adapters store it: over its place, its time, and where its key ends as well.
+pub(crate) fn crc(offset: u64, timestamp: i64, key: &[u8], value: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(&offset.to_le_bytes());
+    hasher.update(&timestamp.to_le_bytes());
+    hasher.update(&(key.len() as u64).to_le_bytes());
+    hasher.update(key);
+    hasher.update(value);
+    hasher.finalize()
 }

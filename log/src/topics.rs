@@ -38,32 +38,12 @@ impl Topics {
     }
 
     /// All topics for these entities, with `partitions` for the entity topics.
-    pub fn specs<'n>(
-        &self,
-        entities: impl IntoIterator<Item = &'n str>,
-        partitions: u32,
-    ) -> Vec<TopicSpec> {
-        let one = |name: &Arc<str>| TopicSpec {
-            name: name.to_string(),
-            partitions: 1,
-            retention: Retention::Compact,
-        };
-        let mut specs = vec![
-            one(&self.progress),
-            one(&self.receipts),
-            one(&self.dead_letters),
-        ];
+    pub fn specs<'n>(&self, entities: impl IntoIterator<Item = &'n str>, partitions: u32) -> Vec<TopicSpec> {
+        let one = |name: &Arc<str>| TopicSpec { name: name.to_string(), partitions: 1, retention: Retention::Compact };
+        let mut specs = vec![one(&self.progress), one(&self.receipts), one(&self.dead_letters)];
         for entity in entities {
-            specs.push(TopicSpec {
-                name: self.changes(entity).to_string(),
-                partitions,
-                retention: Retention::Keep,
-            });
-            specs.push(TopicSpec {
-                name: self.state(entity).to_string(),
-                partitions,
-                retention: Retention::Compact,
-            });
+            specs.push(TopicSpec { name: self.changes(entity).to_string(), partitions, retention: Retention::Keep });
+            specs.push(TopicSpec { name: self.state(entity).to_string(), partitions, retention: Retention::Compact });
         }
         specs
     }
