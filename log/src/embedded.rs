@@ -31,6 +31,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use async_trait::async_trait;
 use tokio::sync::watch as tokio_watch;
 
+use crate::Clock;
 use crate::port::{Bounds, Log, LogError, LogIdentity, ReadLimit, TopicSpec};
 use crate::record::{Append, RecordBatch};
 
@@ -43,9 +44,6 @@ use reader::Readers;
 use watch::Watcher;
 use writer::Writer;
 
-/// Tells the time, in UTC microseconds.
-pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
-
 /// Compaction of a partition waits for at least so many new records: fewer would make it scan for next to nothing.
 const COMPACTION_RECORDS_MIN: u64 = 10_000;
 
@@ -56,7 +54,8 @@ pub struct EmbeddedOptions {
     pub path: PathBuf,
     /// Gives new records their time; a clock that goes back does not take the records' time with it.
     pub clock: Clock,
-    /// New records after which a compacted partition is looked at again; at least as many as it kept the last time.
+    /// New records after which a compacted partition is looked at again, though never fewer than it kept the last time; with 0
+    /// one is enough.
     pub compaction_records_min: u64,
 }
 

@@ -4,13 +4,19 @@
 //! read once is read again at the same offset until retention or compaction removes it. A log has a random id and a
 //! generation, so that nobody takes one log for another.
 
+pub mod contract;
+pub mod crash;
 pub mod embedded;
 pub mod memory;
 pub mod partition;
 pub mod port;
 pub mod record;
+mod refusal;
 pub mod topics;
 
 pub use port::{Bounds, ConsumerPosition, Log, LogError, LogIdentity, ReadLimit, Retention, TopicSpec};
 pub use record::{Append, RecordBatch, RecordRef};
 pub use topics::Topics;
+
+/// Tells the time, in UTC microseconds.
+pub type Clock = std::sync::Arc<dyn Fn() -> i64 + Send + Sync>;

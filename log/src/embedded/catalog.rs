@@ -10,9 +10,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::place::Place;
 use super::schema;
 use crate::port::{LogError, Retention, TopicSpec};
-
-/// Partitions of one topic: each is a table of its own, and SQLite reads all of their names at open.
-const PARTITIONS_MAX: u32 = 1024;
+use crate::refusal::{PositionKey, check_spec, no_such, refused_partitions};
 
 /// One partition.
 #[derive(Debug, Clone)]
@@ -24,9 +22,6 @@ pub(super) struct Partition {
     /// Time of the last record.
     pub(super) last_time: i64,
 }
-
-/// A consumer, a topic and a partition.
-pub(super) type PositionKey = (String, String, u32);
 
 /// All of it.
 #[derive(Debug, Default)]
@@ -76,26 +71,17 @@ impl Catalog {
     }
 }
 
-pub(super) fn no_such(topic: &str, partition: u32) -> LogError {
-    LogError::NoSuchTopic(format!("{topic}/{partition}"))
-}
-
 /// Makes the topics that are missing and updates the retention of the others.
 pub(super) fn create(place: &Place, connection: &Connection, specs: &[TopicSpec]) -> Result<(), LogError> {
     for spec in specs {
-        if spec.partitions == 0 || spec.partitions > PARTITIONS_MAX {
-            return Err(refused(spec, format!("a topic has 1 to {PARTITIONS_MAX} partitions, not {}", spec.partitions)));
-        }
+        check_spec(spec)?;
         let failed = |error| place.classify(format!("creating topic {}", spec.name), error);
         let found: Option<(i64, u32)> = connection
             .query_row("SELECT id, partitions FROM topic WHERE name = ?", [&spec.name], |row| Ok((row.get(0)?, row.get(1)?)))
             .optional()
             .map_err(failed)?;
         match found {
-            Some((_, count)) if count != spec.partitions => {
-                let text = format!("it has {count} partitions, not {}; a copy of the log can change that", spec.partitions);
-                return Err(refused(spec, text));
-            }
+            Some((_, count)) if count != spec.partitions => return Err(refused_partitions(spec, count)),
             Some((id, _)) => {
                 let (retention, age) = stored(spec.retention);
                 connection
@@ -121,10 +107,6 @@ fn add(connection: &Connection, spec: &TopicSpec) -> rusqlite::Result<()> {
         connection.execute_batch(&schema::records_table(connection.last_insert_rowid()))?;
     }
     Ok(())
-}
-
-fn refused(spec: &TopicSpec, why: String) -> LogError {
-    LogError::Fatal { step: format!("creating topic {}", spec.name), cause: why.into() }
 }
 
 fn stored(retention: Retention) -> (&'static str, Option<i64>) {

@@ -44,7 +44,8 @@ pub(super) async fn run(readers: &Readers, writer: &Writer, now: i64, records_mi
             Retention::Compact => {
                 // a walk costs as much as it kept the last time: waiting for as many new records keeps the cost per record constant
                 let new = partition.next - partition.compacted_to;
-                if new >= records_min.max(partition.compacted_kept).max(1) {
+                let enough = if records_min == 0 { 1 } else { records_min.max(partition.compacted_kept) };
+                if new >= enough {
                     removed.compacted += compact(readers, writer, &partition).await?;
                 }
             }

@@ -6,9 +6,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::catalog::{Catalog, PositionKey};
+use super::catalog::Catalog;
 use crate::port::{ConsumerPosition, LogError};
-use crate::record::{Append, RECORD_BYTES_MAX};
+use crate::record::Append;
+use crate::refusal::{check_positions, check_sizes};
+
+/// Partitions remembered by the address of their topic's name while one append is checked: searched one by one.
+const NAMES_SEEN_MAX: usize = 64;
 
 /// One record with its offset.
 #[derive(Debug)]
@@ -65,7 +69,7 @@ impl<'g> Plan<'g> {
             partition.next += 1;
         }
         for position in append.positions() {
-            catalog.positions.insert(key(position), position.next);
+            catalog.positions.insert(position.key(), position.next);
             self.positions.push(position);
         }
         offsets
@@ -74,62 +78,24 @@ impl<'g> Plan<'g> {
 
 /// Finds each record's partition; changes nothing.
 fn check(catalog: &Catalog, append: &Append) -> Result<Vec<usize>, LogError> {
+    check_sizes(append)?;
     let mut slots = Vec::with_capacity(append.len());
     // records come in runs, and writers share a topic's name: comparing addresses spares nearly all look-ups
     let mut seen: Vec<(&Arc<str>, u32, usize)> = Vec::new();
     for record in append.records() {
-        let bytes = record.key.len() + record.value.len();
-        if bytes > RECORD_BYTES_MAX {
-            return Err(too_large(record.topic, bytes));
-        }
         let known = seen.iter().find(|(topic, partition, _)| Arc::ptr_eq(topic, record.topic) && *partition == record.partition);
         let slot = match known {
             Some((.., slot)) => *slot,
-            None => {
-                let slot = catalog.find(record.topic, record.partition)?;
-                if seen.len() < 64 {
-                    seen.push((record.topic, record.partition, slot));
-                }
-                slot
-            }
+            None => catalog.find(record.topic, record.partition)?,
         };
+        if known.is_none() && seen.len() < NAMES_SEEN_MAX {
+            seen.push((record.topic, record.partition, slot));
+        }
         slots.push(slot);
     }
-    for (index, position) in append.positions().iter().enumerate() {
+    for position in append.positions() {
         catalog.find(&position.topic, position.partition)?;
-        let before = append.positions()[..index].iter().rev().find(|other| {
-            other.partition == position.partition && other.topic == position.topic && other.consumer == position.consumer
-        });
-        let found = match before {
-            Some(other) => other.next,
-            None => catalog.positions.get(&key(position)).copied().unwrap_or(0),
-        };
-        if found != position.from {
-            return Err(stale(position, found));
-        }
     }
+    check_positions(append.positions(), |key| catalog.positions.get(key).copied())?;
     Ok(slots)
-}
-
-fn key(position: &ConsumerPosition) -> PositionKey {
-    (position.consumer.clone(), position.topic.clone(), position.partition)
-}
-
-/// The refusal of a record over the limit: repeating it cannot help.
-pub(crate) fn too_large(topic: &str, bytes: usize) -> LogError {
-    LogError::Fatal {
-        step: format!("appending to {topic}"),
-        cause: format!("a record has {bytes} bytes, the largest that is taken {RECORD_BYTES_MAX}").into(),
-    }
-}
-
-/// The refusal of a position that is not where the caller believes.
-pub(crate) fn stale(position: &ConsumerPosition, found: u64) -> LogError {
-    LogError::Stale {
-        consumer: position.consumer.clone(),
-        topic: position.topic.clone(),
-        partition: position.partition,
-        expected: position.from,
-        found,
-    }
 }

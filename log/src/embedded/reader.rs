@@ -8,11 +8,11 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use rusqlite::{Connection, OptionalExtension};
 use tokio::sync::Semaphore;
 
-use super::catalog::no_such;
 use super::connection::open_reader;
 use super::place::Place;
 use crate::port::{Bounds, LogError, ReadLimit};
 use crate::record::{RecordBatch, crc};
+use crate::refusal::no_such;
 
 /// Reads that run at once: each has a connection with its own page cache, further ones wait.
 const CONNECTIONS_MAX: usize = 4;

@@ -12,10 +12,10 @@ use std::thread::{self, JoinHandle};
 use rusqlite::{Connection, params};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 
-use super::Clock;
 use super::catalog::Catalog;
 use super::place::{Place, file_error, repeat};
 use super::plan::{Plan, Rows};
+use crate::Clock;
 use crate::port::LogError;
 use crate::record::{Append, crc};
 
