@@ -1,14 +1,31 @@
 //! The engine: runs connectors, the fold and sinks, each in a supervised task of its own.
+//!
+//! Guarantees: every stage reads, applies and moves its position last; what failed is repeated by class with back-off, and a
+//! failed stage starts anew by itself and says on the board why; all queues are bounded in bytes (a batch in hand and one read
+//! ahead); shutdown ends a stage between two batches.
+//! Relies on idempotent adapters: whatever has an unknown outcome is done again from the committed positions.
+//! Does not do: locks against other processes (the binary holds them), or end the process.
+
+pub(crate) mod caught_up;
+pub(crate) mod connector;
+pub(crate) mod cursors;
+pub(crate) mod failure;
+pub(crate) mod report;
+mod retry;
+pub(crate) mod schemas;
+pub(crate) mod sink;
+pub(crate) mod supervise;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use tidemark_connector_core::Connector;
-use tidemark_log::{Log, Topics};
+use tidemark_log::{Log, LogError, Topics};
 use tidemark_schemas::Catalog;
 use tidemark_sink_core::Sink;
 use tokio_util::sync::CancellationToken;
 
+use crate::fold::stage::FoldStage;
 use crate::status::StatusBoard;
 
 /// What all stages share.
@@ -31,32 +48,57 @@ pub struct Pipeline {
 pub struct BatchLimits {
     /// Records per batch.
     pub records_max: usize,
-    /// Bytes per batch.
+    /// Bytes per batch; one batch is in hand and one is read ahead.
     pub bytes_max: usize,
+}
+
+impl BatchLimits {
+    /// Of the fold: larger batches share a commit among more records, but keep a single record waiting longer under load.
+    pub const FOLD: Self = Self { records_max: 8_000, bytes_max: 8 << 20 };
+    /// Of a sink: transactions of 5,000 to 10,000 rows are the cheapest for the stores.
+    pub const SINK: Self = Self { records_max: 8_000, bytes_max: 8 << 20 };
 }
 
 impl Pipeline {
     /// Creates the topics, publishes this process's writer schemas on the progress topic and learns those found there.
-    pub async fn prepare(&self, partitions: u32) -> Result<(), tidemark_log::LogError> {
-        let _ = partitions;
-        todo!()
+    pub async fn prepare(&self, partitions: u32) -> Result<(), LogError> {
+        let names = self.catalog.entities().iter().map(|entity| entity.name.as_str());
+        self.log.create_topics(&self.topics.specs(names, partitions)).await?;
+        schemas::publish_and_learn(self).await
     }
 
     /// Runs a connector until shutdown. Stage name `connector.<source>`.
     pub async fn run_connector(&self, connector: Box<dyn Connector>) {
-        let _ = connector;
-        todo!()
+        let stage = format!("connector.{}", connector.source());
+        supervise::run(self, &stage, connector::ConnectorStage::new(self, connector)).await;
     }
 
     /// Runs the fold until shutdown, its cache under `cache`. Stage name `fold`.
     pub async fn run_fold(&self, cache: PathBuf, limits: BatchLimits) {
-        let _ = (cache, limits);
-        todo!()
+        supervise::run(self, "fold", FoldStage::new(self, cache, limits)).await;
     }
 
     /// Runs a sink until shutdown. Stage name `sink.<role>`.
     pub async fn run_sink(&self, sink: Box<dyn Sink>, limits: BatchLimits) {
-        let _ = (sink, limits);
-        todo!()
+        let stage = format!("sink.{}", sink.role().name());
+        supervise::run(self, &stage, sink::SinkStage::new(self, sink, limits)).await;
+    }
+
+    /// Waits until the stages have passed what stands in the log now: the fold (`fold`) the ends of all changes, then the
+    /// sinks among them (`sink.<role>`) the ends of all states as they are then. Stages of this process only, but for the
+    /// fold, whose positions are in the log. `false` when shutdown came first.
+    ///
+    /// Connectors are not waited for: their line on the board is `quiet` when all that they took in is decided.
+    pub async fn caught_up(&self, stages: &[&str]) -> Result<bool, LogError> {
+        caught_up::wait(self, stages).await
+    }
+}
+
+/// Runs work that computes for long or waits for the disk, without holding up the other tasks of a multi-thread runtime.
+/// On a single-thread one (simulations) it just runs, so that what happens when stays the same.
+pub(crate) fn in_place<T>(work: impl FnOnce() -> T) -> T {
+    match tokio::runtime::Handle::current().runtime_flavor() {
+        tokio::runtime::RuntimeFlavor::MultiThread => tokio::task::block_in_place(work),
+        _ => work(),
     }
 }

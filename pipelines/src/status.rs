@@ -3,6 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
+use tokio::sync::watch;
+
+/// Topic, partition, next offset.
+pub type StagePosition = (Arc<str>, u32, u64);
+
 /// How a stage is.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum StageState {
@@ -42,6 +47,7 @@ pub struct StageStatus {
 #[derive(Debug, Clone, Default)]
 pub struct StatusBoard {
     lines: Arc<Mutex<BTreeMap<String, StageStatus>>>,
+    positions: Arc<watch::Sender<BTreeMap<String, Vec<StagePosition>>>>,
 }
 
 impl StatusBoard {
@@ -53,9 +59,18 @@ impl StatusBoard {
 
     /// All lines, by stage name.
     pub fn lines(&self) -> BTreeMap<String, StageStatus> {
-        self.lines
-            .lock()
-            .expect("no holder of this lock can panic")
-            .clone()
+        self.lines.lock().expect("no holder of this lock can panic").clone()
+    }
+
+    /// Says how far a stage's committed work reaches on each of its topics.
+    pub fn stands_at(&self, stage: &str, positions: Vec<StagePosition>) {
+        self.positions.send_modify(|all| {
+            all.insert(stage.to_owned(), positions);
+        });
+    }
+
+    /// How far each stage of this process has come; changes with every commit.
+    pub fn positions(&self) -> watch::Receiver<BTreeMap<String, Vec<StagePosition>>> {
+        self.positions.subscribe()
     }
 }

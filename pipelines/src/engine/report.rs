@@ -1,0 +1,183 @@
+//! What a stage tells the board and the metrics: the common figures, once per batch.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tidemark_log::Log;
+use tokio::time::Instant;
+
+use super::cursors::{Part, bytes_of, oldest_of, records_of};
+use super::failure::Failure;
+use crate::metrics;
+use crate::status::{StagePosition, StageState, StatusBoard};
+
+/// How often a busy stage looks how far it is from the end: each look asks the log once per partition.
+const LAG_EVERY: Duration = Duration::from_millis(250);
+
+/// One stage's mouth.
+#[derive(Debug, Clone)]
+pub(crate) struct Reporter {
+    board: StatusBoard,
+    stage: Arc<str>,
+    lag_known_at: Option<Instant>,
+    /// When the oldest record in hand was appended.
+    oldest: Option<i64>,
+}
+
+impl Reporter {
+    pub(crate) fn new(board: &StatusBoard, stage: &str) -> Self {
+        let reporter = Self { board: board.clone(), stage: stage.into(), lag_known_at: None, oldest: None };
+        reporter.update(|line| line.state = StageState::Starting);
+        reporter
+    }
+
+    pub(crate) fn update(&self, change: impl FnOnce(&mut crate::status::StageStatus)) {
+        self.board.update(&self.stage, change);
+    }
+
+    fn label(&self) -> String {
+        self.stage.to_string()
+    }
+
+    /// It works.
+    pub(crate) fn running(&self) {
+        self.update(|line| line.state = StageState::Running);
+        ::metrics::gauge!(metrics::STAGE_DEGRADED, "stage" => self.label()).set(0.0);
+    }
+
+    /// It ended by request.
+    pub(crate) fn stopped(&self) {
+        self.update(|line| line.state = StageState::Stopped);
+        tracing::info!(stage = %self.stage, "stage stopped");
+    }
+
+    /// It failed; `retried` says whether it is tried again.
+    pub(crate) fn degraded(&self, failure: &Failure, pause: Option<Duration>) {
+        let text = match pause {
+            Some(_) => failure.text.clone(),
+            None => format!("{}; this stage has stopped: end the other process, then start this one again", failure.text),
+        };
+        match pause {
+            Some(pause) => {
+                let retry_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
+                tracing::warn!(stage = %self.stage, error = %text, retry_ms, "stage failed and is retried");
+            }
+            None => tracing::error!(stage = %self.stage, error = %text, "stage stopped"),
+        }
+        self.update(|line| {
+            line.state = StageState::Degraded(text);
+            line.quiet = false;
+            line.retried += u64::from(pause.is_some());
+        });
+        if pause.is_some() {
+            ::metrics::counter!(metrics::RETRIED, "stage" => self.label()).increment(1);
+        }
+        ::metrics::gauge!(metrics::STAGE_DEGRADED, "stage" => self.label()).set(1.0);
+    }
+
+    /// A batch was read.
+    pub(crate) fn read(&mut self, parts: &[Part]) {
+        let records = records_of(parts) as u64;
+        self.oldest = oldest_of(parts);
+        self.update(|line| {
+            line.read += records;
+            line.quiet = false;
+        });
+        ::metrics::counter!(metrics::RECORDS_IN, "stage" => self.label()).increment(records);
+        ::metrics::histogram!(metrics::BATCH_RECORDS, "stage" => self.label()).record(records as f64);
+    }
+
+    /// What a connector did since it was asked last.
+    pub(crate) fn count(&self, read: u64, applied: u64, rejected: u64) {
+        if read + applied + rejected == 0 {
+            return;
+        }
+        self.update(|line| {
+            line.read += read;
+            line.applied += applied;
+            line.rejected += rejected;
+        });
+        ::metrics::counter!(metrics::RECORDS_IN, "stage" => self.label()).increment(read);
+        ::metrics::counter!(metrics::RECORDS_OUT, "stage" => self.label()).increment(applied);
+        if rejected > 0 {
+            ::metrics::counter!(metrics::RECORDS_REJECTED, "stage" => self.label()).increment(rejected);
+        }
+    }
+
+    /// What waits behind the batch in hand.
+    pub(crate) fn queued(&self, parts: &[Part]) {
+        ::metrics::gauge!(metrics::QUEUE_BYTES, "stage" => self.label()).set(bytes_of(parts) as f64);
+    }
+
+    /// A batch is committed.
+    pub(crate) fn applied(&self, applied: u64, rejected: u64, took: Duration) {
+        self.update(|line| {
+            line.applied += applied;
+            line.rejected += rejected;
+            line.state = StageState::Running;
+        });
+        ::metrics::counter!(metrics::RECORDS_OUT, "stage" => self.label()).increment(applied);
+        if rejected > 0 {
+            ::metrics::counter!(metrics::RECORDS_REJECTED, "stage" => self.label()).increment(rejected);
+        }
+        ::metrics::histogram!(metrics::BATCH_SECONDS, "stage" => self.label()).record(took.as_secs_f64());
+    }
+
+    pub(crate) fn dead_letters(&self, written: u64) {
+        if written > 0 {
+            ::metrics::counter!(metrics::DEAD_LETTERS, "stage" => self.label()).increment(written);
+        }
+    }
+
+    /// How far the stage has come: what [`crate::engine::Pipeline::caught_up`] looks at.
+    pub(crate) fn stands_at(&self, positions: Vec<StagePosition>) {
+        self.board.stands_at(&self.stage, positions);
+    }
+
+    /// The stage stands at the end of all its topics with nothing in hand.
+    pub(crate) fn quiet(&mut self) {
+        self.oldest = None;
+        self.lag_known_at = None;
+        self.update(|line| {
+            line.quiet = true;
+            line.lag_records = 0;
+            line.lag_seconds = 0;
+        });
+        self.emit_lag(0, 0);
+    }
+
+    /// Looks how far the committed positions are from the end; too soon after the last look it does nothing.
+    pub(crate) async fn lag(&mut self, log: &dyn Log, committed: &[StagePosition]) {
+        let now = Instant::now();
+        if self.lag_known_at.is_some_and(|known| now - known < LAG_EVERY) {
+            return;
+        }
+        // A log that does not answer fails the stage's next read, which says so.
+        let mut records = 0;
+        for (topic, partition, next) in committed {
+            let Ok(bounds) = log.bounds(topic, *partition).await else { return };
+            records += bounds.end.saturating_sub(*next);
+        }
+        self.lag_known_at = Some(now);
+        let seconds = if records == 0 { 0 } else { self.oldest.map_or(0, age_seconds) };
+        self.update(|line| {
+            line.lag_records = records;
+            line.lag_seconds = seconds;
+        });
+        self.emit_lag(records, seconds);
+    }
+
+    fn emit_lag(&self, records: u64, seconds: u64) {
+        if self.stage.starts_with("sink.") {
+            ::metrics::gauge!(metrics::SINK_LAG_RECORDS, "stage" => self.label()).set(records as f64);
+            ::metrics::gauge!(metrics::SINK_LAG_SECONDS, "stage" => self.label()).set(seconds as f64);
+        }
+    }
+}
+
+/// Seconds since a time stamp of the log: for people to look at, nothing is decided by it.
+fn age_seconds(micros: i64) -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros());
+    let now = i64::try_from(now).unwrap_or(i64::MAX);
+    u64::try_from((now - micros) / 1_000_000).unwrap_or(0)
+}

@@ -1,0 +1,196 @@
+//! A sink as a stage: read the state topics from where the store stands, apply batch after batch.
+//!
+//! Guarantees: the store's own positions are the only ones that count; they are read at every opening and checked against the
+//! log. While one batch is applied the next is read. A row that the store refuses becomes a dead letter before the rest of its
+//! batch is applied without it, so nothing is dropped silently and nothing else is held up.
+//! On failure: whatever is in hand is forgotten, the store opened anew and read on from there.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use futures::future::join;
+use tidemark_log::{Append, crash};
+use tidemark_schemas::codec::{DecodeError, decode_state};
+use tidemark_sink_core::{Applied, RejectedRow, Sink, SinkBatch, SinkError, StorePosition, TopicBatch};
+use tokio::time::Instant;
+
+use super::cursors::{Cursors, Part, Side};
+use super::failure::{Class, Failure};
+use super::report::Reporter;
+use super::supervise::{Session, Stage};
+use super::{BatchLimits, Pipeline, schemas};
+use crate::dead_letters::{self, Refused};
+
+pub(super) struct SinkStage<'p> {
+    pipeline: &'p Pipeline,
+    stage: String,
+    sink: Box<dyn Sink>,
+    limits: BatchLimits,
+    /// Fingerprints that were looked for on the progress topic: a row whose writer is still unknown then is a dead letter.
+    schemas_tried: HashSet<u64>,
+}
+
+impl<'p> SinkStage<'p> {
+    pub(super) fn new(pipeline: &'p Pipeline, sink: Box<dyn Sink>, limits: BatchLimits) -> Self {
+        let stage = format!("sink.{}", sink.role().name());
+        Self { pipeline, stage, sink, limits, schemas_tried: HashSet::new() }
+    }
+
+    /// The reading positions as the store says, each within the log's bounds.
+    async fn open(&mut self) -> Result<Cursors, Failure> {
+        let log = &self.pipeline.log;
+        let positions = self.sink.open(log.identity()).await?;
+        let mut cursors = Cursors::of(self.pipeline, Side::State).await?;
+        for cursor in &mut cursors.list {
+            let stands =
+                |position: &&StorePosition| position.partition == cursor.partition && position.entity == cursor.entity.name;
+            let bounds = log.bounds(&cursor.topic, cursor.partition).await?;
+            cursor.next = positions.iter().find(stands).map_or(bounds.start, |position| position.next);
+            if cursor.next > bounds.end {
+                let text = format!(
+                    "the store {} stands at {} on {}/{}, which ends at {}: it was filled from another or a newer log; \
+                     restore the log with a raised generation, or rebuild the store (`init --force-rebuild`)",
+                    self.stage, cursor.next, cursor.topic, cursor.partition, bounds.end
+                );
+                return Err(Failure::new(Class::Operator, text));
+            }
+        }
+        Ok(cursors)
+    }
+
+    fn batch_of(&self, cursors: &Cursors, parts: &[Part]) -> SinkBatch {
+        let parts = parts.iter().map(|part| {
+            let cursor = &cursors.list[part.cursor];
+            TopicBatch {
+                entity: Arc::clone(&cursor.entity),
+                partition: cursor.partition,
+                from: part.from,
+                next: part.next,
+                records: Arc::clone(&part.records),
+            }
+        });
+        SinkBatch { catalog: Arc::clone(&self.pipeline.catalog), parts: parts.collect(), excluded: HashSet::new() }
+    }
+
+    /// Applies the batch, without the rows that the store refuses. Returns what came of it and how many were refused.
+    async fn apply(&mut self, mut batch: SinkBatch, report: &Reporter) -> Result<(Applied, u64), Failure> {
+        loop {
+            let rows = match self.sink.apply(&batch).await {
+                Ok(applied) => return Ok((applied, batch.excluded.len() as u64)),
+                Err(SinkError::Rejected(rows)) => rows,
+                Err(error) => return Err(error.into()),
+            };
+            if self.learn_schemas(&batch, &rows).await? {
+                continue;
+            }
+            let before = batch.excluded.len();
+            self.bury(&batch, &rows, report).await?;
+            batch.exclude(&rows);
+            if batch.excluded.len() == before {
+                let text = format!("{} refuses rows that its batch excludes; report this as a bug", self.stage);
+                return Err(Failure::new(Class::Fatal, text));
+            }
+        }
+    }
+
+    /// Whether a row was refused only because its writer's schema was not known yet, and now is.
+    async fn learn_schemas(&mut self, batch: &SinkBatch, rows: &[RejectedRow]) -> Result<bool, Failure> {
+        let mut learnt = false;
+        for row in rows {
+            let Some((part, value)) = find(batch, row) else { continue };
+            let Err(DecodeError::UnknownSchema(fingerprint)) = decode_state(&batch.catalog, &part.entity, value) else {
+                continue;
+            };
+            if self.schemas_tried.contains(&fingerprint) {
+                continue;
+            }
+            learnt |= schemas::learn(self.pipeline, fingerprint).await?;
+            self.schemas_tried.insert(fingerprint);
+        }
+        Ok(learnt)
+    }
+
+    /// Puts the refused rows on the dead-letter topic.
+    async fn bury(&mut self, batch: &SinkBatch, rows: &[RejectedRow], report: &Reporter) -> Result<(), Failure> {
+        let topics = &self.pipeline.topics;
+        let mut append = Append::default();
+        for row in rows {
+            let topic = topics.state(&row.entity);
+            let (partition, offset) = row.position;
+            let refused = Refused {
+                stage: &self.stage,
+                entity: &row.entity,
+                topic: &topic,
+                partition,
+                offset,
+                key: row.key.as_bytes(),
+                value: find(batch, row).map_or(&[], |(_, value)| value),
+            };
+            tracing::error!(stage = %self.stage, %topic, partition, offset, reason = %row.reason, "row refused by the store");
+            dead_letters::put_open(&mut append, topics, refused, &row.reason, &row.detail);
+        }
+        self.pipeline.log.append(append).await?;
+        crash::point("sink.after-dead-letters");
+        report.dead_letters(rows.len() as u64);
+        Ok(())
+    }
+}
+
+/// The part and the bytes of a refused row.
+fn find<'b>(batch: &'b SinkBatch, row: &RejectedRow) -> Option<(&'b TopicBatch, &'b [u8])> {
+    let (partition, offset) = row.position;
+    let part = batch.parts.iter().find(|part| part.partition == partition && part.entity.name == row.entity)?;
+    let record = part.records.iter().find(|record| record.offset == offset)?;
+    Some((part, record.value))
+}
+
+#[async_trait]
+impl Stage for SinkStage<'_> {
+    async fn run(&mut self, session: &mut Session) -> Result<(), Failure> {
+        let pipeline = self.pipeline;
+        let log = Arc::clone(&pipeline.log);
+        let mut appended = log.appended();
+        // `reading` runs ahead of `committed` by what is in hand and read ahead.
+        let mut reading = self.open().await?;
+        let mut committed = reading.positions();
+        session.report.stands_at(committed.clone());
+        let mut ahead = Vec::new();
+        let limits = self.limits;
+        loop {
+            if pipeline.shutdown.is_cancelled() {
+                return Ok(());
+            }
+            // Seen before it is read: what is appended in between wakes the wait below at once.
+            appended.borrow_and_update();
+            let parts = if ahead.is_empty() { reading.gather(&*log, limits).await? } else { std::mem::take(&mut ahead) };
+            if parts.is_empty() {
+                session.worked();
+                session.report.quiet();
+                tokio::select! {
+                    biased;
+                    () = pipeline.shutdown.cancelled() => return Ok(()),
+                    _ = appended.changed() => {}
+                }
+                continue;
+            }
+            session.report.read(&parts);
+            session.report.lag(&*log, &committed).await;
+            let started = Instant::now();
+            crash::point("sink.before-apply");
+            let batch = self.batch_of(&reading, &parts);
+            let applying = self.apply(batch, &session.report);
+            let (applied, read) = join(applying, reading.gather(&*log, limits)).await;
+            let (applied, refused) = applied?;
+            crash::point("sink.after-apply");
+            for part in &parts {
+                committed[part.cursor].2 = part.next;
+            }
+            session.worked();
+            session.report.applied(applied.written + applied.skipped, refused, started.elapsed());
+            session.report.stands_at(committed.clone());
+            ahead = read?;
+            session.report.queued(&ahead);
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! The loop around every stage: run it until it fails, show why, wait, run it again.
+
+use async_trait::async_trait;
+
+use super::Pipeline;
+use super::failure::Failure;
+use super::report::Reporter;
+use super::retry::{Retry, wait};
+
+/// Something that runs until shutdown or until it fails.
+#[async_trait]
+pub(crate) trait Stage: Send {
+    /// Opens and runs. `Ok` = shutdown, between two batches. Called again after every failure.
+    async fn run(&mut self, session: &mut Session) -> Result<(), Failure>;
+}
+
+/// What a running stage is given: its reporter, and a way to say that something worked.
+pub(crate) struct Session {
+    pub(crate) report: Reporter,
+    worked: bool,
+}
+
+impl Session {
+    /// A batch was committed, or there was nothing to do: the next failure is a new one.
+    pub(crate) fn worked(&mut self) {
+        if !self.worked {
+            self.worked = true;
+            self.report.running();
+        }
+    }
+}
+
+/// Runs the stage until shutdown, or until another process has taken over.
+pub(super) async fn run(pipeline: &Pipeline, name: &str, mut stage: impl Stage) {
+    let mut retry = Retry::new(name);
+    let mut session = Session { report: Reporter::new(&pipeline.board, name), worked: false };
+    while !pipeline.shutdown.is_cancelled() {
+        session.worked = false;
+        let Err(failure) = stage.run(&mut session).await else { break };
+        if session.worked {
+            retry.succeeded();
+        }
+        let pause = retry.pause(failure.class);
+        session.report.degraded(&failure, pause);
+        match pause {
+            None => return,
+            Some(pause) => {
+                if !wait(pause, &pipeline.shutdown).await {
+                    break;
+                }
+            }
+        }
+    }
+    session.report.stopped();
+}

@@ -1,0 +1,240 @@
+//! The fold as a stage: batches of changes in, one append per batch out.
+//!
+//! Guarantees: states, receipts, rejections, marks, dead letters and the fold's positions are one append, so a batch counts once
+//! or not at all. What a batch did lives in an overlay and enters the cache only after the commit.
+//! On failure, also where the outcome is unknown: overlay, marks and counts in memory are dropped, the committed positions are
+//! read again, and the cache is brought up to the state topics. Relies on being the only writer of states (the engine's stage lock).
+
+mod batch;
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use futures::future::join;
+use tidemark_log::{Append, ConsumerPosition, crash};
+use tokio::time::Instant;
+
+use super::cache::{Cache, CacheError, Overlay, Reached, entity_seed};
+use super::ledger::Ledger;
+use crate::engine::cursors::{Cursors, Part, Side};
+use crate::engine::failure::Failure;
+use crate::engine::supervise::{Session, Stage};
+use crate::engine::{BatchLimits, Pipeline, in_place, schemas};
+use batch::{Batch, Stopped};
+
+/// Consumer name of the fold's positions, and its stage name.
+pub(crate) const CONSUMER: &str = "fold";
+/// Largest batch while the cache is brought up to the state topics: only memory depends on it.
+const CATCH_UP: BatchLimits = BatchLimits { records_max: 10_000, bytes_max: 8 << 20 };
+
+/// The fold.
+pub(crate) struct FoldStage<'p> {
+    pipeline: &'p Pipeline,
+    directory: PathBuf,
+    limits: BatchLimits,
+    cache: Option<Cache>,
+    /// The cache failed and must be made anew.
+    discard: bool,
+    /// Fingerprints that were looked for on the progress topic: a change whose writer is still unknown then is a dead letter.
+    schemas_tried: HashSet<u64>,
+}
+
+/// What the fold knows while it runs; made anew after every failure.
+struct Running {
+    reading: Cursors,
+    places: Vec<Place>,
+    ledger: Ledger,
+    cache: Cache,
+    overlay: Overlay,
+}
+
+/// What belongs to a cursor.
+struct Place {
+    state_topic: Arc<str>,
+    seed: u64,
+}
+
+impl<'p> FoldStage<'p> {
+    pub(crate) fn new(pipeline: &'p Pipeline, directory: PathBuf, limits: BatchLimits) -> Self {
+        Self { pipeline, directory, limits, cache: None, discard: false, schemas_tried: HashSet::new() }
+    }
+
+    async fn open(&mut self) -> Result<Running, Failure> {
+        let log = &*self.pipeline.log;
+        let mut reading = Cursors::of(self.pipeline, Side::Changes).await?;
+        for (topic, partition, next) in log.positions(CONSUMER).await? {
+            let stands = |cursor: &&mut crate::engine::cursors::Cursor| *cursor.topic == *topic && cursor.partition == partition;
+            if let Some(cursor) = reading.list.iter_mut().find(stands) {
+                cursor.next = next;
+            }
+        }
+        let ledger = Ledger::load(log, &self.pipeline.topics, &reading).await?;
+        let cache = self.open_cache().await?;
+        let place = |cursor: &crate::engine::cursors::Cursor| Place {
+            state_topic: self.pipeline.topics.state(&cursor.entity.name),
+            seed: entity_seed(&cursor.entity.name),
+        };
+        let places = reading.list.iter().map(place).collect();
+        Ok(Running { reading, places, ledger, cache, overlay: Overlay::default() })
+    }
+
+    /// The cache, brought up to the ends of the state topics.
+    async fn open_cache(&mut self) -> Result<Cache, Failure> {
+        let log = &*self.pipeline.log;
+        let identity = log.identity();
+        let mut cache = match self.cache.take() {
+            Some(cache) => cache,
+            None if self.discard => in_place(|| Cache::create(&self.directory, identity))?,
+            None => in_place(|| Cache::open(&self.directory, identity))?,
+        };
+        self.discard = false;
+        let mut states = Cursors::of(self.pipeline, Side::State).await?;
+        for cursor in &mut states.list {
+            cursor.next = cache.next(&cursor.entity.name, cursor.partition);
+            if cursor.next > log.bounds(&cursor.topic, cursor.partition).await?.end {
+                tracing::warn!(topic = %cursor.topic, "the fold's cache is ahead of the log; it is made anew");
+                cache = in_place(|| Cache::create(&self.directory, identity))?;
+                states = Cursors::of(self.pipeline, Side::State).await?;
+                break;
+            }
+        }
+        let mut overlay = Overlay::default();
+        loop {
+            let parts = states.gather(log, CATCH_UP).await?;
+            if parts.is_empty() {
+                return Ok(cache);
+            }
+            overlay.clear();
+            let mut reached = Vec::with_capacity(parts.len());
+            for part in &parts {
+                let cursor = &states.list[part.cursor];
+                let seed = entity_seed(&cursor.entity.name);
+                for record in part.records.iter() {
+                    overlay.put(seed, record.key, record.value);
+                }
+                reached.push(Reached { entity: cursor.entity.name.clone(), partition: cursor.partition, next: part.next });
+            }
+            in_place(|| cache.put(&overlay, &reached)).map_err(|error| self.cache_failed(error))?;
+        }
+    }
+
+    fn cache_failed(&mut self, error: CacheError) -> Failure {
+        self.discard = true;
+        error.into()
+    }
+
+    /// Decides a batch; what comes of it is in the append, the overlay and the ledger.
+    async fn decide(&mut self, running: &mut Running, parts: &[Part]) -> Result<Option<Batch>, Failure> {
+        let generation = self.pipeline.log.identity();
+        let decided = in_place(|| {
+            let mut batch = Batch::default();
+            batch.decide(self.pipeline, running, parts, generation, &self.schemas_tried).map(|()| batch)
+        });
+        match decided {
+            Ok(batch) => Ok(Some(batch)),
+            Err(Stopped::UnknownSchema(fingerprint)) => {
+                schemas::learn(self.pipeline, fingerprint).await?;
+                self.schemas_tried.insert(fingerprint);
+                Ok(None)
+            }
+            Err(Stopped::Cache(error)) => Err(self.cache_failed(error)),
+            Err(Stopped::Failed(failure)) => Err(failure),
+        }
+    }
+
+    async fn run_open(&mut self, running: &mut Running, session: &mut Session) -> Result<End, Failure> {
+        let pipeline = self.pipeline;
+        let log = Arc::clone(&pipeline.log);
+        let mut appended = log.appended();
+        let mut committed = running.reading.positions();
+        session.report.stands_at(committed.clone());
+        let mut ahead = Vec::new();
+        loop {
+            if pipeline.shutdown.is_cancelled() {
+                return Ok(End::Shutdown);
+            }
+            // Seen before it is read: what is appended in between wakes the wait below at once.
+            appended.borrow_and_update();
+            let parts = match std::mem::take(&mut ahead) {
+                parts if parts.is_empty() => running.reading.gather(&*log, self.limits).await?,
+                parts => parts,
+            };
+            if parts.is_empty() {
+                session.worked();
+                session.report.quiet();
+                tokio::select! {
+                    biased;
+                    () = pipeline.shutdown.cancelled() => return Ok(End::Shutdown),
+                    _ = appended.changed() => {}
+                }
+                continue;
+            }
+            session.report.read(&parts);
+            session.report.lag(&*log, &committed).await;
+            let started = Instant::now();
+            let Some(mut batch) = self.decide(running, &parts).await? else { return Ok(End::Again) };
+            running.ledger.write(&mut batch.append, &pipeline.topics, &running.reading);
+            put_positions(&mut batch.append, &running.reading, &parts);
+            let append = std::mem::take(&mut batch.append);
+            crash::point("fold.before-append");
+            let (offsets, read) = join(log.append(append), running.reading.gather(&*log, self.limits)).await;
+            let reached = batch.reached(&running.reading, &offsets?);
+            crash::point("fold.after-append");
+            if !reached.is_empty() {
+                in_place(|| running.cache.put(&running.overlay, &reached)).map_err(|error| self.cache_failed(error))?;
+            }
+            crash::point("fold.after-cache");
+            running.overlay.clear();
+            running.ledger.settle();
+            for part in &parts {
+                committed[part.cursor].2 = part.next;
+            }
+            session.worked();
+            session.report.applied(batch.decided, batch.rejected, started.elapsed());
+            session.report.dead_letters(batch.dead_letters);
+            session.report.stands_at(committed.clone());
+            ahead = read?;
+            session.report.queued(&ahead);
+        }
+    }
+}
+
+/// How a run ended without a failure.
+enum End {
+    Shutdown,
+    /// A schema was looked for: the batch is decided anew from the committed positions.
+    Again,
+}
+
+#[async_trait]
+impl Stage for FoldStage<'_> {
+    async fn run(&mut self, session: &mut Session) -> Result<(), Failure> {
+        loop {
+            let mut running = self.open().await?;
+            let ended = self.run_open(&mut running, session).await;
+            if !self.discard {
+                // It holds only what was committed.
+                self.cache = Some(running.cache);
+            }
+            match ended? {
+                End::Shutdown => return Ok(()),
+                End::Again => {}
+            }
+        }
+    }
+}
+
+fn put_positions(append: &mut Append, cursors: &Cursors, parts: &[Part]) {
+    for part in parts {
+        let cursor = &cursors.list[part.cursor];
+        append.position(ConsumerPosition {
+            consumer: CONSUMER.to_owned(),
+            topic: cursor.topic.to_string(),
+            partition: cursor.partition,
+            from: part.from,
+            next: part.next,
+        });
+    }
+}
