@@ -1,1 +1,7 @@
 //! The file-drop connector.
+
+mod convert;
+mod fields;
+pub mod forms;
+pub mod problem;
+pub mod splitter;
