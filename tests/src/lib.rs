@@ -1,1 +1,19 @@
-//! Shared parts of the end-to-end tests.
+//! What the end-to-end tests and the bench share: running the binary as its users do, reading what it leaves behind, random
+//! inputs, and an oracle that says what must be there.
+//!
+//! Everything here looks at `tidemark` from outside: command line, import tree, result files, the SQLite files of the four
+//! stores, HTTP. The one exception is [`second`], which plays a second source through the log's library.
+
+pub mod binary;
+pub mod files;
+pub mod generator;
+pub mod judge;
+pub mod machine;
+pub mod oracle;
+pub mod place;
+pub mod random;
+pub mod results;
+pub mod running;
+pub mod second;
+pub mod stores;
+pub mod wait;

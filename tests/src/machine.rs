@@ -1,0 +1,59 @@
+//! What some tests need of the machine: mounts of their own. Where the machine does not let them, the test says so by name, and
+//! with `CI=true` it fails.
+
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// A mount that is taken away again when the test ends, however it ends.
+#[derive(Debug)]
+pub struct Mount {
+    target: PathBuf,
+}
+
+impl Mount {
+    /// A small file system in memory.
+    pub fn tmpfs(target: &Path, bytes: u64) -> Result<Self, String> {
+        fs::create_dir_all(target).map_err(|error| error.to_string())?;
+        mount(&["-t", "tmpfs", "-o", &format!("size={bytes}"), "tmpfs"], target)?;
+        Ok(Self { target: target.to_owned() })
+    }
+
+    /// The folder itself, read-only.
+    pub fn read_only(target: &Path) -> Result<Self, String> {
+        fs::create_dir_all(target).map_err(|error| error.to_string())?;
+        mount(&["--bind", &target.to_string_lossy()], target)?;
+        let mounted = Self { target: target.to_owned() };
+        mount(&["-o", "remount,bind,ro"], target)?;
+        Ok(mounted)
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        // Lazily: a process that still has a file open there must not keep the mount for ever.
+        let done = Command::new("umount").arg("-l").arg(&self.target).status();
+        if !done.is_ok_and(|status| status.success()) {
+            eprintln!("{} stays mounted", self.target.display());
+        }
+    }
+}
+
+fn mount(arguments: &[&str], target: &Path) -> Result<(), String> {
+    let output = Command::new("mount").args(arguments).arg(target).output().map_err(|error| format!("mount: {error}"))?;
+    if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stderr).trim().to_owned()) }
+}
+
+/// Says that a test cannot run here.
+///
+/// # Panics
+/// With `CI=true`: there, a test that cannot run is a failure.
+pub fn skip(test: &str, reason: &str) {
+    eprintln!("skipped: {test}: {reason}");
+    assert!(std::env::var("CI").as_deref() != Ok("true"), "{test} must not be skipped with CI=true: {reason}");
+    if let Some(list) = std::env::var_os("TIDEMARK_TEST_SKIPS") {
+        let file = OpenOptions::new().append(true).create(true).open(list);
+        file.and_then(|mut file| writeln!(file, "{test}: {reason}")).expect("the list of skipped tests takes a line");
+    }
+}

@@ -1,0 +1,176 @@
+//! The commands as a newcomer meets them: the sample, dropping again, Ctrl-C, exit statuses, looks beside a running `up`, backup.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use tidemark_tests::files::{code, customer, envelope, pending};
+use tidemark_tests::generator::Operation::Insert;
+use tidemark_tests::oracle::graph::ENTITIES;
+use tidemark_tests::place::Place;
+use tidemark_tests::results::{self, files_below};
+use tidemark_tests::running::{http_get, metric};
+use tidemark_tests::stores;
+use tidemark_tests::wait;
+
+/// The sample is there when every entity of it has rows in all four stores.
+fn sample_is_everywhere(place: &Place) -> bool {
+    ENTITIES.iter().all(|(entity, key)| {
+        ["relational.db", "analytics.db"]
+            .iter()
+            .all(|file| place.has_table(file, entity) && !stores::rows(place.data(), file, entity, key).is_empty())
+    }) && place.has_table("graph.db", "vertex")
+        && place.has_table("vector.db", "point")
+        && !stores::edges(place.data()).is_empty()
+        && stores::points(place.data()).keys().any(|(collection, _)| collection == "medical_knowledge")
+}
+
+#[test]
+fn the_sample_is_in_all_four_stores_within_a_second() {
+    let place = Place::new();
+    let mut running = place.start(&["up", "--sample"]);
+    wait::until("the start line", wait::PATIENCE, || (!running.output().trim().is_empty()).then_some(()));
+    let started = Instant::now();
+    wait::until("the sample to be everywhere", wait::PATIENCE, || sample_is_everywhere(&place).then_some(()));
+    let took = started.elapsed();
+    // On a loaded test machine a second is not a second; the point is that nothing waits for a timer.
+    assert!(took < Duration::from_secs(3), "the sample took {took:?}");
+    let rejected = || results::all(&place.import()).iter().map(|result| result.counts.rejected).sum::<u64>();
+    wait::until("the deliberately bad record to be reported", wait::PATIENCE, || (rejected() == 1).then_some(()));
+
+    running.interrupt();
+    let stopped = Instant::now();
+    assert_eq!(running.wait(Duration::from_secs(10)).code(), Some(0));
+    assert!(stopped.elapsed() < Duration::from_secs(5), "draining took {:?}", stopped.elapsed());
+}
+
+#[test]
+fn the_sample_dropped_again_changes_nothing_and_says_so() {
+    let place = Place::new();
+    place.succeed(&["up", "--once", "--sample"]);
+    let before: Vec<_> = stores::FILES.iter().map(|file| stores::dump(place.data(), file, &[])).collect();
+    let results_before = results::all(&place.import()).len();
+    for path in files_below(&place.import().join("incremental/processed")) {
+        if !path.to_string_lossy().ends_with(".result.json") {
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            place.put(&format!("incremental/pending/2026-02-01/{name}"), fs::read(&path).unwrap());
+        }
+    }
+    for path in files_below(&place.import().join("initial")) {
+        if !path.to_string_lossy().ends_with(".result.json") {
+            fs::File::options().write(true).open(&path).unwrap().set_modified(std::time::SystemTime::now()).unwrap();
+        }
+    }
+    place.succeed(&["up", "--once"]);
+    let after: Vec<_> = stores::FILES.iter().map(|file| stores::dump(place.data(), file, &[])).collect();
+    assert_eq!(before, after);
+    for result in results::all(&place.import()).iter().skip(results_before) {
+        let repeats = !result.document["repeats_of"].is_null();
+        assert!(repeats || result.counts.unchanged + result.counts.rejected == result.counts.read, "{:#}", result.document);
+    }
+}
+
+#[test]
+fn exit_statuses_say_what_happened() {
+    let place = Place::new();
+    assert_eq!(place.run(&["import", "initial"]).code, Some(0), "nothing to do is no fault");
+    assert_eq!(place.run(&["import", "everything"]).code, Some(2));
+    assert_eq!(place.run(&["state", "no_such_entity"]).code, Some(2));
+    place.put(&pending("customers_add.json"), envelope(Insert, &[customer(1, "张"), json!({"customer_code": "x"})]));
+    let dry = place.run(&["import", "incremental", "--dry-run"]);
+    assert_eq!(dry.code, Some(4), "{dry:#?}");
+    assert_eq!(place.state_count("customer"), 0, "a dry run publishes nothing");
+    assert!(place.import().join(pending("customers_add.json")).exists(), "and moves nothing");
+    assert_eq!(place.run(&["import", "incremental"]).code, Some(4));
+    assert_eq!(place.state_count("customer"), 1);
+    assert_eq!(place.run(&["up", "--once"]).code, Some(0));
+    assert_eq!(place.run(&["check"]).code, Some(0));
+    let config = place.data().join("broken.toml");
+    fs::write(&config, "[sinks.relationl]\nenabled = false\n").unwrap();
+    let wrong = place.run(&["check", "--config", config.to_str().unwrap()]);
+    assert_eq!(wrong.code, Some(2));
+    assert!(wrong.stderr.contains("sinks.relational"), "suggests the right name: {}", wrong.stderr);
+}
+
+#[test]
+fn every_command_has_help_with_an_example() {
+    let place = Place::new();
+    for command in ["up", "run", "import", "backup", "restore", "check", "init", "state", "tail", "search", "dead-letters", "schema", "config"] {
+        let help = place.succeed(&[command, "--help"]);
+        assert!(help.contains("Example") && help.contains("tidemark "), "{command}: {help}");
+    }
+}
+
+#[test]
+fn looks_run_beside_a_running_up_and_imports_use_it() {
+    let place = Place::new();
+    let mut running = place.start(&["up"]);
+    wait::until("the process to be ready", wait::PATIENCE, || http_get(place.port(), "/ready").filter(|(status, _)| *status == 200));
+    place.put(&pending("customers_add.json"), envelope(Insert, &[customer(1, "张")]));
+    let statistics = place.succeed(&["import", "incremental"]);
+    assert!(statistics.contains("customers"), "{statistics}");
+    assert_eq!(place.state("customer")[&code(1)].row["person"]["name"], "张");
+    assert_eq!(place.run(&["check"]).code, Some(0));
+    assert!(place.succeed(&["search", "customer_profiles", "张", "--json"]).contains(&code(1)));
+    let tail = place.succeed(&["tail", "changes.customer", "--from", "earliest", "--once", "--json"]);
+    assert!(tail.contains(&code(1)), "{tail}");
+    assert!(http_get(place.port(), "/metrics").is_some_and(|(status, body)| status == 200 && body.contains("tidemark_")));
+    let second = place.run(&["up"]);
+    assert!(matches!(second.code, Some(1 | 2 | 3)), "a second one is refused: {second:#?}");
+    assert!(second.stderr.contains(&running.id().to_string()), "and says who holds it: {}", second.stderr);
+    running.interrupt();
+    assert_eq!(running.wait(Duration::from_secs(10)).code(), Some(0));
+}
+
+#[test]
+fn a_backup_taken_while_it_runs_restores_to_the_same_state() {
+    let place = Place::new();
+    place.succeed(&["up", "--once", "--sample"]);
+    let running = place.start(&["up"]);
+    wait::until("the process to be ready", wait::PATIENCE, || http_get(place.port(), "/ready").filter(|(status, _)| *status == 200));
+    let copy = place.data().join("../backup");
+    place.succeed(&["backup", copy.to_str().unwrap()]);
+    drop(running);
+
+    let other = Place::new();
+    other.succeed(&["restore", copy.to_str().unwrap()]);
+    other.succeed(&["up", "--once"]);
+    for (entity, key) in ENTITIES {
+        let (one, two) = (place.state(entity), other.state(entity));
+        let rows = |state: &std::collections::BTreeMap<String, tidemark_tests::place::StateLine>| {
+            state.iter().map(|(key, line)| (key.clone(), line.deleted, line.row.clone())).collect::<Vec<_>>()
+        };
+        assert_eq!(rows(&one), rows(&two), "{entity}");
+        let tables = |place: &Place| stores::rows(place.data(), "relational.db", entity, key).len();
+        assert_eq!(tables(&place), tables(&other), "{entity}");
+    }
+    assert_eq!(stores::edges(place.data()), stores::edges(other.data()));
+    // New changes go on above everything that was there before.
+    let highest = place.state("customer").values().map(|line| line.version).max().unwrap();
+    other.put(&pending("customers_add.json"), envelope(Insert, &[customer(77, "新")]));
+    other.once();
+    assert!(other.state("customer")[&code(77)].version > highest, "the generation has risen");
+}
+
+#[test]
+fn the_data_folder_is_for_its_owner_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let place = Place::at(folder.path().join("data"), tidemark_tests::binary::plain());
+    place.succeed(&["init"]);
+    assert_eq!(fs::metadata(place.data()).unwrap().permissions().mode() & 0o777, 0o700);
+}
+
+#[test]
+fn records_are_counted_in_metrics() {
+    let place = Place::new();
+    let _running = place.start(&["up"]);
+    place.put(&pending("customers_add.json"), envelope(Insert, &[customer(1, "张"), json!({"customer_code": "x"})]));
+    wait::until("the rejected record to be counted", wait::PATIENCE, || {
+        metric(place.port(), "tidemark_", &["rejected", "file"]).filter(|value| *value >= 1.0)
+    });
+    wait::until("no sink to lag", wait::PATIENCE, || {
+        let lag = |role: &str| metric(place.port(), "tidemark_lag_records", &[role]);
+        ["relational", "graph", "vector", "analytics"].iter().all(|role| lag(role) == Some(0.0)).then_some(())
+    });
+}

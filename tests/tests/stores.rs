@@ -1,0 +1,109 @@
+//! A store whose file is locked or removed while running delays only itself, is shown as degraded, and catches up by itself.
+
+use std::fs;
+use std::time::Duration;
+
+use tidemark_tests::files::{code, customer, envelope};
+use tidemark_tests::generator::Operation::Insert;
+use tidemark_tests::place::Place;
+use tidemark_tests::running::{http_get, metric};
+use tidemark_tests::stores;
+use tidemark_tests::wait;
+
+/// Whether this store has the customer.
+fn has(place: &Place, file: &str, number: u64) -> bool {
+    match file {
+        "graph.db" => place.has_table(file, "vertex") && stores::vertices(place.data()).contains_key(&format!("customer:{}", code(number))),
+        "vector.db" => {
+            place.has_table(file, "point")
+                && stores::points(place.data()).contains_key(&("customer_profiles".to_owned(), code(number)))
+        }
+        _ => {
+            place.has_table(file, "customer")
+                && stores::rows(place.data(), file, "customer", &["customer_code"]).contains_key(&vec![code(number)])
+        }
+    }
+}
+
+fn drop_customer(place: &Place, number: u64) {
+    let name = format!("incremental/pending/2026-01-{:02}/customers_add.json", number + 10);
+    place.put(&name, envelope(Insert, &[customer(number, "张")]));
+}
+
+fn wait_for_ready(place: &Place) {
+    wait::until("the process to be ready", wait::PATIENCE, || http_get(place.port(), "/ready").filter(|(status, _)| *status == 200));
+}
+
+fn others(file: &str) -> impl Iterator<Item = &'static str> {
+    stores::FILES.into_iter().filter(move |other| *other != file)
+}
+
+#[test]
+fn a_locked_store_delays_only_itself() {
+    for file in stores::FILES {
+        let place = Place::new();
+        let mut running = place.start(&["up"]);
+        drop_customer(&place, 1);
+        wait::until("the first customer to be everywhere", wait::PATIENCE, || {
+            stores::FILES.iter().all(|file| has(&place, file, 1)).then_some(())
+        });
+        wait_for_ready(&place);
+        let lock = rusqlite::Connection::open(place.data().join(file)).unwrap();
+        lock.busy_timeout(Duration::from_secs(10)).unwrap();
+        lock.execute_batch("BEGIN IMMEDIATE").unwrap();
+        drop_customer(&place, 2);
+        wait::until("the other stores to have the second", wait::PATIENCE, || others(file).all(|other| has(&place, other, 2)).then_some(()));
+        let role = file.trim_end_matches(".db");
+        wait::until("the store to be shown as degraded", wait::PATIENCE, || {
+            let (status, body) = http_get(place.port(), "/ready")?;
+            let document: serde_json::Value = serde_json::from_str(&body).ok()?;
+            let state = document["stages"][format!("sink.{role}")]["state"].as_str()?.to_owned();
+            (status == 503 && state == "degraded").then_some(())
+        });
+        assert!(metric(place.port(), "tidemark_lag_records", &[role]).is_some_and(|lag| lag >= 1.0), "{file}: its lag is shown");
+        assert!(!has(&place, file, 2));
+        lock.execute_batch("ROLLBACK").unwrap();
+        drop(lock);
+        wait::until("the store to have caught up", wait::PATIENCE, || has(&place, file, 2).then_some(()));
+        wait_for_ready(&place);
+        assert!(running.ended().is_none());
+    }
+}
+
+#[test]
+fn a_removed_store_is_filled_again() {
+    for file in stores::FILES {
+        let place = Place::new();
+        let _running = place.start(&["up"]);
+        drop_customer(&place, 1);
+        wait::until("the first customer to be everywhere", wait::PATIENCE, || {
+            stores::FILES.iter().all(|file| has(&place, file, 1)).then_some(())
+        });
+        for suffix in ["", "-wal", "-shm"] {
+            let _ = fs::remove_file(place.data().join(format!("{file}{suffix}")));
+        }
+        drop_customer(&place, 2);
+        wait::until("the other stores to have the second", wait::PATIENCE, || others(file).all(|other| has(&place, other, 2)).then_some(()));
+        wait::until("the store to be there again, whole", wait::PATIENCE, || (has(&place, file, 1) && has(&place, file, 2)).then_some(()));
+        wait_for_ready(&place);
+    }
+}
+
+#[test]
+fn once_gives_up_on_a_store_that_stays_away() {
+    let place = Place::new();
+    drop_customer(&place, 1);
+    place.once();
+    let lock = rusqlite::Connection::open(place.data().join("graph.db")).unwrap();
+    lock.execute_batch("BEGIN IMMEDIATE").unwrap();
+    drop_customer(&place, 2);
+    let outcome = place.run(&["up", "--once", "--timeout", "3"]);
+    assert_eq!(outcome.code, Some(3), "{outcome:#?}");
+    assert!(has(&place, "relational.db", 2), "the others were served");
+    assert!(format!("{}{}", outcome.stdout, outcome.stderr).contains("graph"), "{outcome:#?}");
+    lock.execute_batch("ROLLBACK").unwrap();
+    drop(lock);
+    place.once();
+    assert!(has(&place, "graph.db", 2));
+    assert_eq!(place.succeed(&["dead-letters", "list", "--json"]).trim(), "", "unavailable is not refused");
+}
