@@ -226,20 +226,17 @@ pub(crate) struct Search {
 #[derive(Debug, Subcommand)]
 pub(crate) enum DeadLetters {
     /// The open ones
-    #[command(after_help = "Example:\n  tidemark dead-letters list --all")]
+    #[command(after_help = "Example:\n  tidemark dead-letters list --json")]
     List {
-        /// Closed ones too
-        #[arg(long)]
-        all: bool,
         /// One JSON object a line
         #[arg(long)]
         json: bool,
     },
     /// One, with its bytes; what is shown may hold personal data
-    #[command(after_help = "Example:\n  tidemark dead-letters show sink.graph-customer-0-17")]
+    #[command(after_help = "Example:\n  tidemark dead-letters show 6ba7b810-9dad-51d1-80b4-00c04fd430c8")]
     Show {
         /// Its id, as listed
-        id: String,
+        id: uuid::Uuid,
         /// As one JSON object
         #[arg(long)]
         json: bool,
@@ -248,7 +245,7 @@ pub(crate) enum DeadLetters {
     #[command(after_help = "Example:\n  tidemark dead-letters redrive --all")]
     Redrive(Chosen),
     /// Close without trying
-    #[command(after_help = "Example:\n  tidemark dead-letters discard sink.graph-customer-0-17")]
+    #[command(after_help = "Example:\n  tidemark dead-letters discard 6ba7b810-9dad-51d1-80b4-00c04fd430c8")]
     Discard(Chosen),
 }
 
@@ -257,7 +254,7 @@ pub(crate) enum DeadLetters {
 #[group(required = true, multiple = false)]
 pub(crate) struct Chosen {
     /// Ids, as listed
-    pub(crate) ids: Vec<String>,
+    pub(crate) ids: Vec<uuid::Uuid>,
     /// All open ones
     #[arg(long)]
     pub(crate) all: bool,

@@ -1,6 +1,16 @@
 //! The commands, one file each, and what they have in common.
 
+pub(crate) mod backup;
+pub(crate) mod check;
 pub(crate) mod config;
+pub(crate) mod dead_letters;
+pub(crate) mod import;
+pub(crate) mod init;
+pub(crate) mod schema;
+pub(crate) mod search;
+pub(crate) mod state;
+pub(crate) mod tail;
+pub(crate) mod up;
 
 use std::io::Write;
 

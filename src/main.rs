@@ -7,13 +7,28 @@ mod exit;
 mod http;
 mod locks;
 mod logging;
+mod maintenance;
+mod quiet;
+mod sample;
+mod session;
+mod signals;
+mod stages;
+mod stores;
 mod view;
+mod workplace;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
+use anyhow::{Context, Result};
 use clap::Parser;
 
 use arguments::{Arguments, Command};
+use exit::Exit;
+use view::View;
+
+/// How long the process waits for blocking work at its end: what is left is a read or a write that is repeated anyway.
+const LINGER_MAX: Duration = Duration::from_millis(200);
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -26,12 +41,33 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(arguments: &Arguments) -> anyhow::Result<exit::Exit> {
-    let view = view::View::default();
-    let quiet = !matches!(arguments.command, Command::Up(_) | Command::Run(_) | Command::Import(_));
-    logging::start(arguments.common.log.as_deref(), quiet, &view)?;
+fn run(arguments: &Arguments) -> Result<Exit> {
+    let view = View::default();
+    let only_looks = !matches!(arguments.command, Command::Up(_) | Command::Run(_) | Command::Import(_));
+    logging::start(arguments.common.log.as_deref(), only_looks, &view)?;
+    // The embedder over HTTP needs it; without one installed TLS would fail at its first use.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("starting the async runtime")?;
+    let exit = runtime.block_on(dispatch(arguments, &view));
+    runtime.shutdown_timeout(LINGER_MAX);
+    exit
+}
+
+async fn dispatch(arguments: &Arguments, view: &View) -> Result<Exit> {
+    let common = &arguments.common;
     match &arguments.command {
-        Command::Config(command) => commands::config::run(&arguments.common, command),
-        _ => anyhow::bail!("not wired"),
+        Command::Up(command) => commands::up::up(common, command, view).await,
+        Command::Run(command) => commands::up::run(common, command, view).await,
+        Command::Import(command) => commands::import::run(common, command, view).await,
+        Command::Backup { dir } => commands::backup::backup(common, dir).await,
+        Command::Restore { dir } => commands::backup::restore(common, dir).await,
+        Command::Check(command) => commands::check::run(common, command).await,
+        Command::Init(command) => commands::init::run(common, command, view).await,
+        Command::State(command) => commands::state::run(common, command).await,
+        Command::Tail(command) => commands::tail::run(common, command).await,
+        Command::Search(command) => commands::search::run(common, command).await,
+        Command::DeadLetters(command) => commands::dead_letters::run(common, command).await,
+        Command::Schema(command) => commands::schema::run(common, command),
+        Command::Config(command) => commands::config::run(common, command),
     }
 }

@@ -115,7 +115,12 @@ pub(crate) const KEYS: &[Key] = &[
         "Dimensions of the model's vectors, for `openai`; `built-in` has 256.",
     ),
     key("embedder.api_key", Kind::Secret, "", "Sent as bearer token, for `openai`."),
-    key("embedder.timeout", Kind::Duration, "30s", "Longest wait for one answer, for `openai`."),
+    key(
+        "embedder.texts_per_request",
+        Kind::Whole(1, 2048),
+        "64",
+        "Texts in one request, for `openai`; some services take only 10.",
+    ),
     key(
         "batch.records_max",
         Kind::Whole(1, 100_000),

@@ -101,8 +101,8 @@ pub(crate) enum EmbedderSettings {
         dimensions: usize,
         /// Bearer token.
         api_key: Option<Secret>,
-        /// Longest wait.
-        timeout: Duration,
+        /// Texts per request.
+        texts_per_request: usize,
     },
 }
 
@@ -176,7 +176,7 @@ fn read_embedder(reader: &mut Reader<'_>) -> EmbedderSettings {
     let settings = EmbedderSettings::OpenAi {
         dimensions: as_count(reader.whole("embedder.dimensions")),
         api_key: Some(reader.text("embedder.api_key")).filter(|text| !text.is_empty()).map(Secret),
-        timeout: reader.interval("embedder.timeout"),
+        texts_per_request: as_count(reader.whole("embedder.texts_per_request")),
         url: url.clone(),
         model: model.clone(),
     };

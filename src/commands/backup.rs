@@ -1,0 +1,54 @@
+//! `backup DIR`, `restore DIR`.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use tidemark_log::embedded;
+
+use crate::arguments::Common;
+use crate::commands::print_line;
+use crate::exit::Exit;
+use crate::locks::{self, Attempt};
+use crate::stages;
+use crate::view::grouped;
+use crate::workplace::Workplace;
+
+/// Runs `backup`, beside whatever else runs.
+pub(crate) async fn backup(common: &Common, directory: &Path) -> Result<Exit> {
+    let workplace = Workplace::load(common)?;
+    let log = workplace.open_existing_log().await?;
+    let backup = log.backup(directory).await.with_context(|| format!("the backup into {}", directory.display()))?;
+    let records: u64 = backup.topics.iter().map(|end| end.end).sum();
+    print_line(&format!(
+        "{} holds log {} of generation {} with offsets up to {} in {} partitions",
+        directory.display(),
+        backup.log_id,
+        backup.generation,
+        grouped(records),
+        backup.topics.len()
+    ))?;
+    Ok(Exit::Done)
+}
+
+/// Runs `restore`; no stage may run meanwhile.
+pub(crate) async fn restore(common: &Common, directory: &Path) -> Result<Exit> {
+    let workplace = Workplace::load(common)?;
+    workplace.make_data_folder()?;
+    let mut held = Vec::new();
+    for stage in stages::NAMES {
+        match locks::acquire(&workplace.data, stage)? {
+            Attempt::Held(lock) => held.push(lock),
+            Attempt::Taken(holder) => bail!("`{stage}` is run by {holder}; stop it first"),
+        }
+    }
+    let target = &workplace.configuration.log.path;
+    let identity = embedded::restore(directory, target, 0).await.context("the restore")?;
+    // The fold's cache belongs to the log that was there before.
+    let cache = workplace.data.join(stages::CACHE_FOLDER);
+    if cache.exists() {
+        std::fs::remove_dir_all(&cache).with_context(|| format!("removing {}", cache.display()))?;
+    }
+    print_line(&format!("{} is log {} of generation {}", target.display(), identity.id, identity.generation))?;
+    print_line("stores that know more than it does say so at the next start; `tidemark init --force-rebuild` fills them anew")?;
+    Ok(Exit::Done)
+}

@@ -1,0 +1,113 @@
+//! `check`: configuration, log, import root and each store, one line each; looks only.
+
+use anyhow::Result;
+use serde_json::json;
+use tidemark_log::Log;
+use tidemark_pipelines::dead_letters;
+use tidemark_sink_core::Role;
+
+use crate::arguments::{Check, Common};
+use crate::commands::print_line;
+use crate::exit::Exit;
+use crate::stores;
+use crate::view::grouped;
+use crate::workplace::Workplace;
+
+/// One part, as found.
+struct Finding {
+    part: String,
+    summary: String,
+    problems: Vec<String>,
+}
+
+/// Runs it.
+pub(crate) async fn run(common: &Common, command: &Check) -> Result<Exit> {
+    let workplace = Workplace::load(common)?;
+    let mut findings =
+        vec![finding("configuration", "holds".to_owned(), Vec::new()), schemas(&workplace), import_root(&workplace)];
+    if workplace.configuration.log.path.exists() {
+        log_and_stores(&workplace, command.deep, &mut findings).await?;
+    } else {
+        let summary = format!("{} is not there yet; `tidemark up` makes it", workplace.configuration.log.path.display());
+        findings.push(finding("log", summary, Vec::new()));
+    }
+    for found in &findings {
+        if command.json {
+            let (part, summary, problems) = (&found.part, &found.summary, &found.problems);
+            print_line(&json!({"part": part, "ok": problems.is_empty(), "summary": summary, "problems": problems}).to_string())?;
+            continue;
+        }
+        let mark = if found.problems.is_empty() { "ok" } else { "WRONG" };
+        print_line(&format!("{mark:5}  {:14} {}", found.part, found.summary))?;
+        for problem in &found.problems {
+            print_line(&format!("       {:14} {problem}", ""))?;
+        }
+    }
+    Ok(if findings.iter().all(|found| found.problems.is_empty()) { Exit::Done } else { Exit::Findings })
+}
+
+fn finding(part: &str, summary: String, problems: Vec<String>) -> Finding {
+    Finding { part: part.to_owned(), summary, problems }
+}
+
+fn schemas(workplace: &Workplace) -> Finding {
+    let (entities, vocabularies) = (workplace.catalog.entities().len(), workplace.catalog.vocabularies().len());
+    finding("schemas", format!("{entities} entities, {vocabularies} vocabularies"), Vec::new())
+}
+
+fn import_root(workplace: &Workplace) -> Finding {
+    let Some(file) = &workplace.configuration.file else {
+        return finding("connector.file", "switched off".to_owned(), Vec::new());
+    };
+    let root = file.root.display();
+    match std::fs::metadata(&file.root) {
+        Ok(about) if about.is_dir() => finding("connector.file", root.to_string(), Vec::new()),
+        Ok(_) => {
+            finding("connector.file", root.to_string(), vec!["is no folder; move it away or set connectors.file.root".to_owned()])
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            finding("connector.file", format!("{root} is not there yet; `tidemark up` makes it"), Vec::new())
+        }
+        Err(error) => finding("connector.file", root.to_string(), vec![format!("cannot be looked at: {error}")]),
+    }
+}
+
+async fn log_and_stores(workplace: &Workplace, deep: bool, findings: &mut Vec<Finding>) -> Result<()> {
+    let log = match workplace.open_existing_log().await {
+        Ok(log) => log,
+        Err(error) => {
+            findings.push(finding("log", workplace.configuration.log.path.display().to_string(), vec![format!("{error:#}")]));
+            return Ok(());
+        }
+    };
+    let identity = log.identity();
+    let summary =
+        format!("{}, id {}, generation {}", workplace.configuration.log.path.display(), identity.id, identity.generation);
+    findings.push(if deep {
+        match log.check_deep().await {
+            Ok(read) => finding("log", format!("{summary}, {} records read and sound", grouped(read.records)), Vec::new()),
+            Err(error) => finding("log", summary, vec![error.to_string()]),
+        }
+    } else {
+        finding("log", summary, Vec::new())
+    });
+    for role in Role::ALL {
+        let part = format!("sink.{}", role.name());
+        findings.push(match workplace.configuration.sinks.contains_key(&role) {
+            false => finding(&part, "switched off".to_owned(), Vec::new()),
+            true => {
+                let report = stores::sink(workplace, role)?.check(identity).await;
+                finding(&part, report.summary, report.problems)
+            }
+        });
+    }
+    if log.topics().await?.iter().any(|(name, _)| *name == *workplace.topics.dead_letters) {
+        let open = dead_letters::count_open(&*log, &workplace.topics).await?;
+        let (total, stages): (u64, Vec<String>) =
+            (open.values().sum(), open.iter().map(|(stage, count)| format!("{stage} {count}")).collect());
+        let problems = if total == 0 { Vec::new() } else { vec!["`tidemark dead-letters list` says why".to_owned()] };
+        let summary = if total == 0 { "none open".to_owned() } else { format!("{total} open: {}", stages.join(", ")) };
+        findings.push(finding("dead letters", summary, problems));
+    }
+    Ok(())
+}

@@ -1,0 +1,69 @@
+//! `dead-letters list | show | redrive | discard`.
+
+use anyhow::{Context, Result};
+use jiff::Timestamp;
+use tidemark_pipelines::dead_letters::{self, DeadLetter, LetterStatus};
+use uuid::Uuid;
+
+use crate::arguments::{Chosen, Common, DeadLetters};
+use crate::commands::print_line;
+use crate::exit::Exit;
+use crate::workplace::Workplace;
+
+/// Runs it.
+pub(crate) async fn run(common: &Common, command: &DeadLetters) -> Result<Exit> {
+    let workplace = Workplace::load(common)?;
+    let log = workplace.open_existing_log().await?;
+    let topics = &workplace.topics;
+    match command {
+        DeadLetters::List { json } => {
+            for letter in dead_letters::list(&*log, topics).await? {
+                print_line(&if *json { serde_json::to_string(&letter)? } else { line_of(&letter) })?;
+            }
+        }
+        DeadLetters::Show { id, json } => {
+            let letter = dead_letters::show(&*log, topics, *id).await?;
+            if *json {
+                print_line(&serde_json::to_string(&letter)?)?;
+            } else {
+                print_line(&line_of(&letter))?;
+                print_line(&format!("tried {} times, now {}", letter.attempts, word_of(letter.status)))?;
+                print_line(letter.payload.as_deref().unwrap_or("its bytes stand on its topic only"))?;
+            }
+        }
+        DeadLetters::Redrive(chosen) => {
+            for id in ids_of(chosen, &dead_letters::list(&*log, topics).await?) {
+                let now = Timestamp::now().as_microsecond();
+                let redriven = dead_letters::redrive(&*log, topics, &workplace.catalog, id, now).await;
+                let redriven = redriven.with_context(|| format!("redriving {id}"))?;
+                let (topic, partition, offset) = redriven.published;
+                let warning = if redriven.changed_since { "; the key has changed since: look whether that is right" } else { "" };
+                print_line(&format!("{id} is on its way again as {topic}/{partition} offset {offset}{warning}"))?;
+            }
+        }
+        DeadLetters::Discard(chosen) => {
+            for id in ids_of(chosen, &dead_letters::list(&*log, topics).await?) {
+                dead_letters::discard(&*log, topics, id).await.with_context(|| format!("discarding {id}"))?;
+                print_line(&format!("{id} is discarded"))?;
+            }
+        }
+    }
+    Ok(Exit::Done)
+}
+
+fn ids_of(chosen: &Chosen, open: &[DeadLetter]) -> Vec<Uuid> {
+    if chosen.all { open.iter().map(|letter| letter.id).collect() } else { chosen.ids.clone() }
+}
+
+fn line_of(letter: &DeadLetter) -> String {
+    let DeadLetter { id, stage, topic, partition, offset, key, reason, detail, .. } = letter;
+    format!("{id}  {stage}  {topic}/{partition} offset {offset}  {key}  {reason}: {detail}")
+}
+
+fn word_of(status: LetterStatus) -> &'static str {
+    match status {
+        LetterStatus::Open => "open",
+        LetterStatus::Redriven => "redriven",
+        LetterStatus::Discarded => "discarded",
+    }
+}

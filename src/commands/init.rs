@@ -1,0 +1,47 @@
+//! `init`: creates what log and stores need; with `--force-rebuild` empties the stores first, so that the next `up` fills them anew.
+
+use anyhow::{Context, Result};
+use tidemark_log::Log;
+
+use crate::arguments::{Common, Init};
+use crate::commands::print_line;
+use crate::exit::{Exit, UsageError};
+use crate::session::Session;
+use crate::stages::{self, Claims};
+use crate::stores;
+use crate::view::View;
+use crate::workplace::Workplace;
+
+/// Runs it; the stores' stages must not run meanwhile.
+pub(crate) async fn run(common: &Common, command: &Init, view: &View) -> Result<Exit> {
+    let workplace = Workplace::load(common)?;
+    for role in &command.skip {
+        if stages::role_of(&format!("sink.{role}")).is_none() {
+            return Err(UsageError(format!("--skip {role}: there are relational, graph, vector, analytics")).into());
+        }
+    }
+    let mut wanted = stages::configured(&workplace.configuration);
+    wanted.retain(|stage| stages::role_of(stage).is_some_and(|role| !command.skip.iter().any(|skipped| skipped == role.name())));
+    let claims = Claims::take(&workplace, &wanted)?.all_or_error()?;
+    if let Some(file) = &workplace.configuration.file {
+        for folder in ["initial/common", "initial/institutions", "incremental/pending"] {
+            let folder = file.root.join(folder);
+            std::fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
+        }
+    }
+    let session = Session::open(workplace, claims, view).await?;
+    let identity = session.log.identity();
+    print_line(&format!("log         {}", session.workplace.configuration.log.path.display()))?;
+    for stage in &session.claims.own {
+        let Some(role) = stages::role_of(stage) else { continue };
+        let mut sink = stores::sink(&session.workplace, role)?;
+        if command.force_rebuild {
+            sink.reset().await.with_context(|| format!("emptying the {} store", role.name()))?;
+        }
+        sink.open(identity).await.with_context(|| format!("preparing the {} store", role.name()))?;
+        let done = if command.force_rebuild { "emptied; `tidemark up` fills it from the log" } else { "ready" };
+        print_line(&format!("{:11} {done}", role.name()))?;
+    }
+    session.close().await?;
+    Ok(Exit::Done)
+}

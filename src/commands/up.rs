@@ -1,0 +1,85 @@
+//! `up` and `run`: stages in this process until a signal, or with `--once` until everything is done.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use crate::arguments::{Common, Run, Up};
+use crate::exit::{Exit, UsageError};
+use crate::session::Session;
+use crate::signals::Signals;
+use crate::stages::{self, Claims};
+use crate::view::{View, grouped};
+use crate::workplace::Workplace;
+use crate::{http, quiet, sample, stores};
+
+/// Runs `up`.
+pub(crate) async fn up(common: &Common, command: &Up, view: &View) -> Result<Exit> {
+    let workplace = Workplace::load(common)?;
+    let wanted = stages::configured(&workplace.configuration);
+    let claims = Claims::take(&workplace, &wanted)?;
+    let claims = if command.once { claims } else { claims.all_or_error()? };
+    if command.sample {
+        let root = workplace.configuration.file.as_ref().map(|file| file.root.clone());
+        let root = root.ok_or_else(|| UsageError("--sample needs connectors.file, which is switched off".to_owned()))?;
+        let files = sample::write(&root).context("writing the sample")?;
+        view.say(&format!("{files} sample files are in {}", root.display()));
+    }
+    run_stages(workplace, claims, command.once.then_some(command.patience.timeout), view).await
+}
+
+/// Runs `run`.
+pub(crate) async fn run(common: &Common, command: &Run, view: &View) -> Result<Exit> {
+    let workplace = Workplace::load(common)?;
+    let wanted = stages::named(&workplace.configuration, &command.stages)?;
+    let claims = Claims::take(&workplace, &wanted)?.all_or_error()?;
+    run_stages(workplace, claims, None, view).await
+}
+
+/// Runs the claimed stages: until a signal, or (`once`, with its patience) until everything is done.
+async fn run_stages(workplace: Workplace, claims: Claims, once: Option<Duration>, view: &View) -> Result<Exit> {
+    let mut signals = Signals::catch()?;
+    let metrics = http::install_metrics()?;
+    let mut session = Session::open(workplace, claims, view).await?;
+    let address = session.serve_http(metrics, once.is_none()).await?;
+    let connector = session.claims.runs(stages::CONNECTOR).then(|| stores::connector(&session)).transpose()?;
+    say_what_runs(&session, address, view);
+    session.start(connector)?;
+    let ended = match once {
+        None => tokio::select! {
+            () = signals.next() => Ok(()),
+            failed = session.failed() => failed,
+        },
+        Some(patience) => tokio::select! {
+            () = signals.next() => Ok(()),
+            done = quiet::wait(&session, patience) => done,
+        },
+    };
+    let lines = session.pipeline.board.lines();
+    let closed = tokio::select! {
+        closed = session.close() => closed,
+        () = signals.end_at_next() => Ok(()),
+    };
+    ended?;
+    closed?;
+    let rejected: u64 = lines.values().map(|line| line.rejected).sum();
+    let applied: Vec<String> = lines.iter().map(|(stage, line)| format!("{stage} {}", grouped(line.applied))).collect();
+    view.say(&format!("drained; applied: {}; rejected: {}", applied.join(", "), grouped(rejected)));
+    Ok(Exit::Done)
+}
+
+fn say_what_runs(session: &Session, address: Option<SocketAddr>, view: &View) {
+    let configuration = &session.workplace.configuration;
+    let mut line = format!("tidemark runs {} with the log {}", session.claims.own.join(", "), configuration.log.path.display());
+    if let Some(file) = configuration.file.as_ref().filter(|_| session.claims.runs(stages::CONNECTOR)) {
+        line.push_str(&format!(", takes files from {}", file.root.display()));
+    }
+    if let Some(address) = address {
+        line.push_str(&format!(", answers on http://{address}"));
+    }
+    view.say(&line);
+    for (stage, holder) in &session.claims.others {
+        view.say(&format!("`{stage}` is left to {holder}"));
+    }
+}

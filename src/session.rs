@@ -1,0 +1,152 @@
+//! Running stages: claimed, started, watched, drained. What `up`, `run`, `import` have in common.
+//!
+//! Guarantees: every task is awaited; the locks are given back only when the stages have ended. Draining ends a stage between two
+//! batches and is bounded; what it cuts off is repeated at the next start.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use metrics_exporter_prometheus::PrometheusHandle;
+use tidemark_connector_core::Connector;
+use tidemark_log::embedded::EmbeddedLog;
+use tidemark_pipelines::engine::{BatchLimits, Pipeline};
+use tidemark_pipelines::status::StatusBoard;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::stages::{self, Claims};
+use crate::stores;
+use crate::view::View;
+use crate::workplace::Workplace;
+use crate::{http, maintenance};
+
+/// How long stages may take to drain: a batch takes a fraction of a second, and five seconds are promised in all.
+const DRAIN_MAX: Duration = Duration::from_millis(4_500);
+
+/// Stages at work.
+pub(crate) struct Session {
+    /// Configuration, folder, entities.
+    pub(crate) workplace: Arc<Workplace>,
+    /// The log.
+    pub(crate) log: Arc<EmbeddedLog>,
+    /// What the stages share.
+    pub(crate) pipeline: Pipeline,
+    /// Which stages are ours.
+    pub(crate) claims: Claims,
+    view: View,
+    stages: JoinSet<()>,
+    helpers: JoinSet<Result<()>>,
+}
+
+impl Session {
+    /// Opens the log and gets the topics ready; no stage runs yet.
+    pub(crate) async fn open(workplace: Workplace, claims: Claims, view: &View) -> Result<Self> {
+        let log = workplace.open_log().await?;
+        let pipeline = Pipeline {
+            log: Arc::clone(&log) as Arc<dyn tidemark_log::Log>,
+            topics: workplace.topics.clone(),
+            catalog: Arc::clone(&workplace.catalog),
+            board: StatusBoard::default(),
+            shutdown: CancellationToken::new(),
+        };
+        pipeline.prepare(workplace.configuration.log.partitions).await.context("preparing the log's topics")?;
+        Ok(Self {
+            workplace: Arc::new(workplace),
+            log,
+            pipeline,
+            claims,
+            view: view.clone(),
+            stages: JoinSet::new(),
+            helpers: JoinSet::new(),
+        })
+    }
+
+    /// Serves `/health`, `/ready`, `/metrics`; says where. A taken port is an error, or only a warning where the command ends by
+    /// itself.
+    pub(crate) async fn serve_http(&mut self, metrics: PrometheusHandle, port_is_needed: bool) -> Result<Option<SocketAddr>> {
+        let Some(address) = self.workplace.configuration.http else { return Ok(None) };
+        match http::bind(address).await {
+            Ok(listener) => {
+                let (board, shutdown) = (self.pipeline.board.clone(), self.pipeline.shutdown.clone());
+                let address = listener.local_addr().context("asking for the port")?;
+                self.helpers.spawn(http::serve(listener, board, metrics, shutdown));
+                Ok(Some(address))
+            }
+            Err(error) if port_is_needed => Err(error),
+            Err(error) => {
+                let error = format!("{error:#}");
+                tracing::warn!(error, "going on without http");
+                Ok(None)
+            }
+        }
+    }
+
+    /// Starts the stages that are ours; `connector` is run if its stage is among them.
+    pub(crate) fn start(&mut self, connector: Option<Box<dyn Connector>>) -> Result<()> {
+        let configuration = &self.workplace.configuration;
+        let limits = BatchLimits { records_max: configuration.batch_records_max, bytes_max: configuration.batch_bytes_max };
+        for stage in self.claims.own.clone() {
+            let pipeline = self.pipeline.clone();
+            if let Some(role) = stages::role_of(stage) {
+                let sink = stores::sink(&self.workplace, role)?;
+                self.stages.spawn(async move { pipeline.run_sink(sink, limits).await });
+            } else if stage == stages::FOLD {
+                let cache = self.workplace.data.join(stages::CACHE_FOLDER);
+                self.stages.spawn(async move { pipeline.run_fold(cache, limits).await });
+            }
+        }
+        if let Some(connector) = connector {
+            let pipeline = self.pipeline.clone();
+            self.stages.spawn(async move { pipeline.run_connector(connector).await });
+        }
+        let (view, board, shutdown) = (self.view.clone(), self.pipeline.board.clone(), self.pipeline.shutdown.clone());
+        self.helpers.spawn(async move {
+            view.show(&board, &shutdown).await;
+            Ok(())
+        });
+        // One process looks after the log: the one that folds.
+        if self.claims.runs(stages::FOLD) {
+            let (workplace, log) = (Arc::clone(&self.workplace), Arc::clone(&self.log));
+            let shutdown = self.pipeline.shutdown.clone();
+            self.helpers.spawn(maintenance::run(workplace, log, shutdown));
+        }
+        Ok(())
+    }
+
+    /// Returns when a stage or helper ends by itself, which none does before shutdown unless it is broken.
+    pub(crate) async fn failed(&mut self) -> Result<()> {
+        tokio::select! {
+            Some(ended) = self.stages.join_next() => {
+                ended.context("a stage broke down")?;
+                bail!("a stage ended by itself; the log above says why")
+            }
+            Some(ended) = self.helpers.join_next() => {
+                ended.context("a helper task broke down")??;
+                bail!("a helper task ended by itself")
+            }
+        }
+    }
+
+    /// Drains: every stage ends between two batches.
+    pub(crate) async fn close(mut self) -> Result<()> {
+        self.pipeline.shutdown.cancel();
+        let drained = tokio::time::timeout(DRAIN_MAX, async {
+            while let Some(ended) = self.stages.join_next().await {
+                ended.context("a stage broke down")?;
+            }
+            while let Some(ended) = self.helpers.join_next().await {
+                ended.context("a helper task broke down")??;
+            }
+            anyhow::Ok(())
+        });
+        match drained.await {
+            Ok(ended) => ended,
+            Err(_) => {
+                tracing::warn!("a stage took too long to drain and was cut off; it repeats its last batch at the next start");
+                Ok(())
+            }
+        }
+    }
+}

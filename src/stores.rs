@@ -1,0 +1,20 @@
+//! Adapters by configuration: which sink keeps a role, which connector reads a source. Opens nothing.
+
+use anyhow::Result;
+use tidemark_connector_core::Connector;
+use tidemark_sink_core::{Role, Sink};
+
+use crate::session::Session;
+use crate::workplace::Workplace;
+
+/// The adapter that keeps this role.
+pub(crate) fn sink(workplace: &Workplace, role: Role) -> Result<Box<dyn Sink>> {
+    let _ = (workplace, role);
+    anyhow::bail!("no sink")
+}
+
+/// The file connector.
+pub(crate) fn connector(session: &Session) -> Result<Box<dyn Connector>> {
+    let _ = session;
+    anyhow::bail!("no connector")
+}

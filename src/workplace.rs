@@ -1,0 +1,109 @@
+//! What every command works with: the configuration, the data folder, the catalog, and the way to the log.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail};
+use tidemark_connector_core::progress;
+use tidemark_log::embedded::{EmbeddedLog, EmbeddedOptions};
+use tidemark_log::{Log, Topics};
+use tidemark_schemas::Catalog;
+
+use crate::arguments::Common;
+use crate::configuration::{self, Configuration};
+use crate::exit::UsageError;
+
+/// Configuration, folder, entities.
+#[derive(Debug)]
+pub(crate) struct Workplace {
+    /// The configuration.
+    pub(crate) configuration: Configuration,
+    /// `--data`.
+    pub(crate) data: PathBuf,
+    /// Topic names.
+    pub(crate) topics: Topics,
+    /// Entities.
+    pub(crate) catalog: Arc<Catalog>,
+}
+
+impl Workplace {
+    /// Reads configuration and schemas; creates nothing.
+    pub(crate) fn load(common: &Common) -> Result<Self> {
+        let configuration = configuration::load(common.config.as_deref(), &common.data)?;
+        let catalog = Arc::new(load_catalog(configuration.schemas.as_deref())?);
+        let topics = Topics::new(&configuration.log.prefix);
+        Ok(Self { configuration, data: common.data.clone(), topics, catalog })
+    }
+
+    /// Makes the data folder, readable by its owner alone: it will hold personal data.
+    pub(crate) fn make_data_folder(&self) -> Result<()> {
+        use std::os::unix::fs::DirBuilderExt;
+        if self.data.is_dir() {
+            return Ok(());
+        }
+        let mut builder = std::fs::DirBuilder::new();
+        builder.recursive(true).mode(0o700);
+        builder.create(&self.data).with_context(|| format!("making the data folder {}", self.data.display()))
+    }
+
+    /// Opens the log, making it where there is none.
+    pub(crate) async fn open_log(&self) -> Result<Arc<EmbeddedLog>> {
+        self.make_data_folder()?;
+        let path = &self.configuration.log.path;
+        let log = EmbeddedLog::open(EmbeddedOptions::new(path)).await;
+        Ok(Arc::new(log.with_context(|| format!("opening the log {}", path.display()))?))
+    }
+
+    /// Opens the log that must be there already, and learns the schemas of those who wrote to it.
+    pub(crate) async fn open_existing_log(&self) -> Result<Arc<EmbeddedLog>> {
+        let path = &self.configuration.log.path;
+        if !path.exists() {
+            bail!("there is no log at {}; `tidemark up` makes one, `--data` names another folder", path.display());
+        }
+        let log = EmbeddedLog::open_existing(EmbeddedOptions::new(path)).await;
+        let log = log.with_context(|| format!("opening the log {}", path.display()))?;
+        self.learn_schemas(&log).await?;
+        Ok(Arc::new(log))
+    }
+
+    async fn learn_schemas(&self, log: &dyn Log) -> Result<()> {
+        /// `schema|<fingerprint>` on the progress topic.
+        #[derive(serde::Deserialize)]
+        struct WriterSchema {
+            entity: String,
+            schema: String,
+        }
+        if !log.topics().await?.iter().any(|(name, _)| *name == *self.topics.progress) {
+            return Ok(());
+        }
+        for (key, text) in progress::load(log, &self.topics, "schema|").await? {
+            let written: WriterSchema =
+                serde_json::from_str(&text).with_context(|| format!("reading `{key}` on the progress topic"))?;
+            if let Err(problem) = self.catalog.learn(&written.entity, &written.schema) {
+                tracing::warn!(key, %problem, "a writer's schema is not usable here; its records cannot be read");
+            }
+        }
+        Ok(())
+    }
+}
+
+fn load_catalog(folder: Option<&Path>) -> Result<Catalog> {
+    let Some(folder) = folder else { return Ok(Catalog::built_in()) };
+    let mut files = Vec::new();
+    let entries = std::fs::read_dir(folder)
+        .map_err(|error| UsageError(format!("schemas.folder: {} cannot be read: {error}", folder.display())))?;
+    for entry in entries {
+        let path = entry?.path();
+        let extension = path.extension().unwrap_or_default();
+        if extension == "avsc" || extension == "json" {
+            let text = std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
+            files.push((path.display().to_string(), text));
+        }
+    }
+    // In any order of the folder the same catalog.
+    files.sort();
+    Catalog::with_files(&files).map_err(|problems| {
+        let lines: Vec<String> = problems.iter().map(|problem| format!("  {problem}")).collect();
+        UsageError(format!("schemas.folder: these files cannot be used:\n{}", lines.join("\n"))).into()
+    })
+}
