@@ -115,7 +115,7 @@ impl EmbeddedLog {
             let identity = schema::check_header(&place, &connection)?;
             let total = check::tail(&place, &connection)?;
             let (appended, _) = tokio_watch::channel(total);
-            let watcher = Watcher::start(Arc::clone(&place), appended.clone())?;
+            let watcher = Watcher::start(&place, appended.clone())?;
             let writer = Writer::start(Arc::clone(&place), connection, Arc::clone(&options.clock), appended)?;
             let readers = Readers::new(Arc::clone(&place));
             Ok(Self { options, place, identity, writer, readers, watcher })

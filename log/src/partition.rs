@@ -27,3 +27,31 @@ fn murmur2(data: &[u8]) -> u32 {
     hash = (hash ^ (hash >> 13)).wrapping_mul(M);
     hash ^ (hash >> 15)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{murmur2, of};
+
+    /// The values of Kafka's own test of its client (`UtilsTest.testMurmur2`).
+    #[test]
+    fn hashes_as_kafka_does() {
+        let known: [(&str, i32); 6] = [
+            ("21", -973_932_308),
+            ("foobar", -790_332_482),
+            ("a-little-bit-long-string", -985_981_536),
+            ("a-little-bit-longer-string", -1_486_304_829),
+            ("lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8", -58_897_971),
+            ("abc", 479_470_107),
+        ];
+        for (key, hash) in known {
+            assert_eq!(murmur2(key.as_bytes()).cast_signed(), hash, "{key}");
+        }
+    }
+
+    #[test]
+    fn partitions_are_below_their_count() {
+        assert_eq!(of(b"foobar", 1), 0);
+        assert_eq!(of(b"foobar", 0), 0);
+        assert_eq!(of(b"foobar", 7), ((-790_332_482_i32).cast_unsigned() & 0x7fff_ffff) % 7);
+    }
+}

@@ -11,7 +11,7 @@ use super::place::{Place, classify};
 use crate::port::LogError;
 
 /// How long one process waits for another one's transaction. Longer hides a stuck process, shorter fails under plain load.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Page cache of the writer, KiB: one transaction should fit, or it is written to the WAL in pieces.
 const WRITER_CACHE_KIB: i64 = 8 * 1024;
 /// Page cache of a reader, KiB: reads run forward, so a few pages would do.

@@ -3,7 +3,6 @@
 //! One thread asks SQLite a few dozen times a second whether the file has changed, which costs some microseconds; within this
 //! process the writer tells at once.
 
-use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -27,8 +26,8 @@ pub(super) struct Watcher {
 }
 
 impl Watcher {
-    pub(super) fn start(place: Arc<Place>, appended: watch::Sender<u64>) -> Result<Self, LogError> {
-        let connection = open_reader(&place)?;
+    pub(super) fn start(place: &Place, appended: watch::Sender<u64>) -> Result<Self, LogError> {
+        let connection = open_reader(place)?;
         let (stop, stopped) = mpsc::channel();
         let path = place.path().to_owned();
         let sender = appended.clone();

@@ -236,7 +236,10 @@ impl Thread {
         for position in &plan.positions {
             moves.execute(params![position.consumer, position.topic, position.partition, position.next])?;
         }
-        self.batch("COMMIT")
+        crash::point("log.before-commit");
+        self.batch("COMMIT")?;
+        crash::point("log.after-commit");
+        Ok(())
     }
 
     fn insert(&self, rows: &Rows<'_>) -> rusqlite::Result<()> {
