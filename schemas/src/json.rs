@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 
 use crate::cell::{Cell, Row};
 use crate::entity::{FieldType, RecordType};
+use crate::text;
 
 /// The row as a JSON object, nulls included.
 pub fn row_to_json(record: &RecordType, row: &[Cell<'_>]) -> Value {
@@ -54,7 +55,7 @@ pub fn write_row(record: &RecordType, row: &[Cell<'_>], out: &mut String) {
 /// Appends one cell as JSON text.
 pub fn write_cell(kind: &FieldType, cell: &Cell<'_>, out: &mut String) {
     match (kind, cell) {
-        (_, Cell::Text(text)) => write_text(text, out),
+        (_, Cell::Text(value)) => write_text(value, out),
         (FieldType::Record(nested), Cell::Record(row)) => write_row(nested, row, out),
         (FieldType::Array(items), Cell::Array(cells)) => {
             out.push('[');
@@ -66,8 +67,18 @@ pub fn write_cell(kind: &FieldType, cell: &Cell<'_>, out: &mut String) {
             }
             out.push(']');
         }
+        (FieldType::Decimal { scale, .. }, Cell::Decimal(value)) => quoted(out, |out| text::write_decimal(*value, *scale, out)),
+        (_, Cell::Int(value)) => text::write_int(*value, out),
+        (_, Cell::Date(days)) => quoted(out, |out| text::write_date(*days, out)),
+        (_, Cell::Timestamp(micros)) => quoted(out, |out| text::write_timestamp(*micros, out)),
         _ => out.push_str(&cell_to_json(kind, cell).to_string()),
     }
+}
+
+fn quoted(out: &mut String, write: impl FnOnce(&mut String)) {
+    out.push('"');
+    write(out);
+    out.push('"');
 }
 
 fn write_text(text: &str, out: &mut String) {

@@ -16,6 +16,7 @@ pub mod json;
 pub mod key;
 pub mod row;
 pub mod state;
+pub mod text;
 pub mod vocabulary;
 
 pub use catalog::Catalog;

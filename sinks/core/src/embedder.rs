@@ -1,5 +1,9 @@
 //! Embedders: text to vector.
+//!
+//! Guarantees: a vector is normalised and never zero, and the same text gives the same vector under one identity. What a store
+//! holds was made under one identity; another one makes every point anew.
 
+pub mod http;
 pub mod ngram;
 
 use async_trait::async_trait;
@@ -24,6 +28,19 @@ pub trait Embedder: Send + Sync + 'static {
     /// Dimensions of every vector.
     fn dimensions(&self) -> usize;
 
-    /// One normalised, non-zero vector per text, in order.
+    /// One normalised, non-zero vector per text, in order. Refused texts fail the whole call: the caller tries them singly to
+    /// learn which.
     async fn embed(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>, EmbedError>;
+}
+
+/// Scales to length one; `false` when there is nothing to scale (a zero vector, or one that is no number).
+fn normalise(vector: &mut [f32]) -> bool {
+    let length = vector.iter().map(|value| f64::from(*value).powi(2)).sum::<f64>().sqrt();
+    if !length.is_finite() || length < f64::from(f32::MIN_POSITIVE) {
+        return false;
+    }
+    for value in vector {
+        *value = (f64::from(*value) / length) as f32;
+    }
+    true
 }

@@ -1,9 +1,11 @@
-//! What every sink shares: the port, batches of after-images, embedders, text templates.
+//! What every sink shares: the port, batches of after-images, embedders, text templates, and the contract suite that each
+//! adapter passes.
 
 pub mod batch;
+pub mod contract;
 pub mod embedder;
 pub mod port;
 pub mod template;
 
 pub use batch::{SinkBatch, SinkRow, TopicBatch};
-pub use port::{Applied, RejectedRow, Role, Sink, SinkError, StorePosition};
+pub use port::{Applied, RejectedRow, Role, Sink, SinkError, StorePosition, StoreReport};

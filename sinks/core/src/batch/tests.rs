@@ -1,0 +1,50 @@
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use tidemark_log::RecordBatch;
+use tidemark_schemas::Catalog;
+
+use super::{SinkBatch, TopicBatch};
+use crate::contract::Fixture;
+
+fn batch(records: &[(&str, u64)]) -> SinkBatch {
+    let fixture = Fixture::new(Catalog::built_in());
+    let states: Vec<_> = records.iter().map(|(code, version)| fixture.customer(code, &format!("v{version}"), *version)).collect();
+    fixture.batch("customer", 0, &states)
+}
+
+fn collapsed(batch: &SinkBatch) -> (Vec<(String, u64, u64)>, u64) {
+    let (rows, skipped) = batch.collapse().unwrap();
+    (rows.iter().map(|row| (row.state.key.to_string(), row.state.version, row.offset)).collect(), skipped)
+}
+
+#[test]
+fn the_last_version_of_each_key_stays_in_key_order() {
+    let batch = batch(&[("B", 1), ("A", 2), ("B", 3), ("A", 1), ("C", 4), ("C", 4)]);
+    let expected = [("A", 2, 1), ("B", 3, 2), ("C", 4, 5)].map(|(key, version, offset)| (key.to_owned(), version, offset));
+    assert_eq!(collapsed(&batch), (expected.to_vec(), 3));
+}
+
+#[test]
+fn what_is_in_order_stays_as_it_is() {
+    let (rows, skipped) = collapsed(&batch(&[("A", 1), ("B", 2)]));
+    assert_eq!((rows.len(), skipped), (2, 0));
+}
+
+#[test]
+fn all_undecodable_records_are_refused_at_once_and_left_out_afterwards() {
+    let mut records = RecordBatch::default();
+    records.push(7, 0, b"A", b"nonsense");
+    records.push(8, 0, b"#control|file", b"");
+    records.push(9, 0, b"B", b"");
+    let catalog = Arc::new(Catalog::built_in());
+    let entity = Arc::clone(catalog.entity("customer").unwrap());
+    let part = TopicBatch { entity, partition: 2, from: 7, next: 10, records: Arc::new(records) };
+    let mut batch = SinkBatch { catalog, parts: vec![part], excluded: HashSet::new() };
+    let refused = batch.collapse().unwrap_err();
+    let positions: Vec<_> = refused.iter().map(|row| (row.key.as_str(), row.position, row.reason.as_str())).collect();
+    assert_eq!(positions, [("A", (2, 7), "undecodable"), ("B", (2, 9), "undecodable")]);
+    batch.exclude(&refused);
+    assert_eq!(collapsed(&batch), (Vec::new(), 1), "the control record alone is left, and skipped");
+    assert_eq!((batch.len(), batch.is_empty()), (3, false));
+}

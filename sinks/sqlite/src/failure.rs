@@ -1,0 +1,57 @@
+//! SQLite's errors by class: what may work later, and what needs a person.
+//!
+//! A locked file, a full disk, a disk that fails or a file that cannot be opened may be mended from outside, so the engine
+//! retries. A damaged file does not heal by itself, and the store is only a projection: the remedy is always to build it anew
+//! from the log. Everything unclassified is fatal.
+
+use std::path::Path;
+
+use rusqlite::ErrorCode;
+use tidemark_sink_core::SinkError;
+
+/// How every store is built anew.
+pub(crate) const REBUILD: &str = "`tidemark init --force-rebuild` empties the stores and fills them anew from the log";
+
+/// What stopped a job: SQLite, or something with a class already.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    #[error(transparent)]
+    Sqlite(#[from] rusqlite::Error),
+    #[error(transparent)]
+    Sink(#[from] SinkError),
+}
+
+impl Failure {
+    /// Gives the error its class and names the file.
+    pub(crate) fn classify(self, path: &Path, step: &str) -> SinkError {
+        let error = match self {
+            Self::Sink(error) => return error,
+            Self::Sqlite(error) => error,
+        };
+        let file = path.display();
+        match error.sqlite_error_code() {
+            Some(
+                ErrorCode::DatabaseBusy
+                | ErrorCode::DatabaseLocked
+                | ErrorCode::DiskFull
+                | ErrorCode::SystemIoFailure
+                | ErrorCode::CannotOpen
+                | ErrorCode::PermissionDenied
+                | ErrorCode::ReadOnly
+                | ErrorCode::FileLockingProtocolFailed
+                | ErrorCode::OutOfMemory
+                | ErrorCode::OperationInterrupted,
+            ) => SinkError::Unavailable { step: format!("{step} {file}"), cause: error.into() },
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => SinkError::Fatal {
+                step: format!("{step} {file}: the file is damaged or no SQLite file; {REBUILD}"),
+                cause: error.into(),
+            },
+            _ => SinkError::Fatal { step: format!("{step} {file}"), cause: error.into() },
+        }
+    }
+}
+
+/// A fault that has no cause below it.
+pub(crate) fn fatal(step: String, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> SinkError {
+    SinkError::Fatal { step, cause: cause.into() }
+}

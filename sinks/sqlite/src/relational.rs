@@ -1,0 +1,159 @@
+//! The relational store: a table for each entity, an index for each reference, and a view of the references that lead nowhere.
+//!
+//! References are not enforced: an order may arrive before its customer. `dangling_reference` shows those whose target is
+//! missing or deleted, also from inside lists.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use rusqlite::Connection;
+use tidemark_schemas::attributes::Target;
+use tidemark_schemas::entity::{FieldType, ReferencePath};
+use tidemark_schemas::{Catalog, Entity};
+use tidemark_sink_core::{Role, SinkBatch, SinkRow};
+
+use crate::failure::Failure;
+use crate::statement::{literal, quoted};
+use crate::store::Adapter;
+use crate::table::{Lists, Table, column_names, create_statement};
+
+/// Raised when the same row would be kept otherwise.
+const FORMAT: u64 = 1;
+
+/// Name of the view of references without a target.
+pub const DANGLING_REFERENCE: &str = "dangling_reference";
+
+/// The statements that make an entity's table and its indexes: what a bare writer needs to compare itself with this store.
+pub fn ddl(entity: &Entity) -> Vec<String> {
+    let mut statements = vec![create_statement(entity, Lists::Kept)];
+    for column in entity.references.iter().filter(|reference| reference.item.is_none()).map(|reference| column(entity, reference))
+    {
+        let (index, table) = (quoted(&format!("{}_{column}", entity.name)), quoted(&entity.name));
+        statements.push(format!("CREATE INDEX IF NOT EXISTS {index} ON {table}({})", quoted(&column)));
+    }
+    statements
+}
+
+/// Names of the columns of an entity's table, in order.
+pub fn columns(entity: &Entity) -> Vec<String> {
+    column_names(entity, Lists::Kept)
+}
+
+/// The statement that makes the view of dangling references.
+pub fn dangling_reference_ddl(catalog: &Catalog) -> String {
+    let mut selects = Vec::new();
+    for entity in catalog.entities() {
+        for reference in &entity.references {
+            match &reference.reference.target {
+                Target::Entity(target) => selects.push(dangling_select(entity, reference, target, None)),
+                Target::By { field, cases } => {
+                    for (value, target) in cases {
+                        selects.push(dangling_select(entity, reference, target, Some((field, value))));
+                    }
+                }
+            }
+        }
+    }
+    if selects.is_empty() {
+        selects.push(
+            "SELECT NULL AS entity, NULL AS key, NULL AS field, NULL AS target_entity, NULL AS target_key WHERE 0".to_owned(),
+        );
+    }
+    format!("CREATE VIEW {DANGLING_REFERENCE} AS\n{}", selects.join("\nUNION ALL\n"))
+}
+
+fn dangling_select(entity: &Entity, reference: &ReferencePath, target: &str, case: Option<(&str, &str)>) -> String {
+    let table = quoted(&entity.name);
+    let (value, field, source, by) = match (&reference.item, column(entity, reference)) {
+        (None, column) => {
+            let prefix =
+                reference.path.dotted.rsplit_once('.').map_or_else(String::new, |(way, _)| format!("{}_", way.replace('.', "_")));
+            let by = |name: &str| format!("t.{}", quoted(&format!("{prefix}{name}")));
+            (format!("t.{}", quoted(&column)), column, format!("{table} AS t"), case.map(|(name, value)| (by(name), value)))
+        }
+        (Some((position, _)), list) => {
+            let item = item_field(entity, reference, *position);
+            let of_item = |name: &str| format!("line.value ->> {}", literal(&format!("$.{}", quoted(name))));
+            let source = format!("{table} AS t, json_each(t.{}) AS line", quoted(&list));
+            (of_item(&item), format!("{list}.{item}"), source, case.map(|(name, value)| (of_item(name), value)))
+        }
+    };
+    // A target's key is the value with `\` before what would part a composite key.
+    let key = format!("replace(replace({value}, '\\', '\\\\'), '|', '\\|')");
+    let condition = by.map_or_else(String::new, |(by, value)| format!(" AND {by} = {}", literal(value)));
+    format!(
+        "SELECT {} AS entity, t.\"key\" AS key, {} AS field, {} AS target_entity, {key} AS target_key\n  FROM {source}\n  \
+         WHERE t.\"deleted_at\" IS NULL AND {value} IS NOT NULL{condition}\n    \
+         AND NOT EXISTS (SELECT 1 FROM {} AS r WHERE r.\"key\" = {key} AND r.\"deleted_at\" IS NULL)",
+        literal(&entity.name),
+        literal(&field),
+        literal(target),
+        quoted(target)
+    )
+}
+
+/// The column that holds the reference, or the list that it stands in.
+fn column(entity: &Entity, reference: &ReferencePath) -> String {
+    let column = entity.columns.iter().find(|column| column.path == reference.path);
+    column.expect("references stand in leaf fields or in lists, which are columns").name.clone()
+}
+
+fn item_field(entity: &Entity, reference: &ReferencePath, position: usize) -> String {
+    let column = entity.columns.iter().find(|column| column.path == reference.path);
+    let number = column.expect("a list is a column").number;
+    match &entity.field(number).kind {
+        FieldType::Array(items) => match &**items {
+            FieldType::Record(item) => item.fields[position].name.clone(),
+            _ => String::new(),
+        },
+        _ => String::new(),
+    }
+}
+
+/// The adapter.
+#[derive(Debug)]
+pub(crate) struct Relational {
+    catalog: Arc<Catalog>,
+    tables: BTreeMap<String, Table>,
+}
+
+impl Relational {
+    pub(crate) fn new(catalog: Arc<Catalog>) -> Self {
+        let tables = catalog.entities().iter().map(|entity| (entity.name.clone(), Table::new(entity, Lists::Kept))).collect();
+        Self { catalog, tables }
+    }
+}
+
+impl Adapter for Relational {
+    fn role(&self) -> Role {
+        Role::Relational
+    }
+
+    fn fingerprints(&self) -> Vec<(String, u64)> {
+        self.tables.values().map(|table| (table.entity().name.clone(), table.entity().derivation ^ FORMAT)).collect()
+    }
+
+    fn create(&self, connection: &Connection) -> Result<(), Failure> {
+        for table in self.tables.values() {
+            table.create(connection)?;
+            for statement in ddl(table.entity()) {
+                connection.execute_batch(&statement)?;
+            }
+        }
+        if self.catalog.entity(DANGLING_REFERENCE).is_none() {
+            connection.execute_batch(&format!("DROP VIEW IF EXISTS {DANGLING_REFERENCE}"))?;
+            connection.execute_batch(&dangling_reference_ddl(&self.catalog))?;
+        }
+        Ok(())
+    }
+
+    fn write(&self, connection: &Connection, batch: &SinkBatch, rows: &[SinkRow<'_>], refreshing: bool) -> Result<u64, Failure> {
+        let Some(table) = rows.first().and_then(|row| self.tables.get(&batch.parts[row.part].entity.name)) else { return Ok(0) };
+        let written = table.upsert(refreshing).run(connection, rows, |binder, row| table.bind(binder, row))?;
+        Ok(written as u64)
+    }
+
+    fn tables(&self) -> Vec<String> {
+        self.tables.keys().cloned().collect()
+    }
+}

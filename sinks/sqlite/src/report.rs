@@ -1,0 +1,94 @@
+//! Looks into a store beside its owner: where it stands, and whether it works.
+
+use std::path::Path;
+
+use rusqlite::{Connection, TransactionBehavior};
+use tidemark_log::LogIdentity;
+use tidemark_sink_core::{SinkError, StorePosition, StoreReport};
+
+use crate::failure::Failure;
+use crate::meta;
+use crate::statement::quoted;
+use crate::store::{Adapter, connect_to_read};
+
+/// Positions; none for a store that is not there.
+pub(crate) fn positions(path: &Path, adapter: &dyn Adapter) -> Result<Vec<StorePosition>, SinkError> {
+    let look = || -> Result<_, Failure> {
+        let Some(connection) = connect_to_read(path)? else { return Ok(Vec::new()) };
+        if !meta::exists(&connection)? || !is_complete(&connection)? {
+            return Ok(Vec::new());
+        }
+        Ok(meta::positions(&connection, &adapter.fingerprints())?)
+    };
+    look().map_err(|failure| failure.classify(path, "reading"))
+}
+
+/// An emptied store keeps its epoch alone.
+fn is_complete(connection: &Connection) -> Result<bool, rusqlite::Error> {
+    connection.query_row("SELECT count(*) FROM sqlite_schema WHERE name = 'tidemark_position'", [], |row| row.get(0))
+}
+
+/// Version, rows, and what stands in the way of a write.
+pub(crate) fn check(path: &Path, adapter: &dyn Adapter, log: LogIdentity) -> StoreReport {
+    let version = rusqlite::version();
+    let file = path.display();
+    if !path.exists() {
+        let summary = format!("SQLite {version}, {file}, not there yet: the first start makes it");
+        return StoreReport { summary, problems: Vec::new() };
+    }
+    let mut problems = Vec::new();
+    let rows = match try_check(path, adapter, log, &mut problems) {
+        Ok(rows) => format!("{} rows", grouped(rows)),
+        Err(failure) => {
+            problems.push(told(&failure.classify(path, "checking")));
+            "rows not counted".to_owned()
+        }
+    };
+    StoreReport { summary: format!("SQLite {version}, {file}, {rows}"), problems }
+}
+
+fn try_check(path: &Path, adapter: &dyn Adapter, log: LogIdentity, problems: &mut Vec<String>) -> Result<u64, Failure> {
+    let mut connection = Connection::open_with_flags(path, rusqlite::OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    if !meta::exists(&connection)? || !is_complete(&connection)? {
+        return Ok(0);
+    }
+    problems.extend(meta::foreign(&connection, path, log)?);
+    // What a write needs: the lock, and a page that can be changed.
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    meta::set(&transaction, "checked", 1)?;
+    transaction.rollback()?;
+    let mut rows = 0;
+    for table in adapter.tables() {
+        let there = "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = ?";
+        if connection.query_row(there, [&table], |row| row.get(0))? {
+            let count: i64 = connection.query_row(&format!("SELECT count(*) FROM {}", quoted(&table)), [], |row| row.get(0))?;
+            rows += count.unsigned_abs();
+        }
+    }
+    Ok(rows)
+}
+
+/// An error with its causes, on one line.
+fn told(error: &SinkError) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(inner) = cause {
+        text.push_str(": ");
+        text.push_str(&inner.to_string());
+        cause = inner.source();
+    }
+    text
+}
+
+/// `1,234,567`.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (position, digit) in digits.chars().enumerate() {
+        if position > 0 && (digits.len() - position).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}

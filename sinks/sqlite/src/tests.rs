@@ -1,0 +1,12 @@
+mod harness;
+
+use tidemark_schemas::Catalog;
+use tidemark_sink_core::contract::{self, Fixture};
+
+use harness::{Kind, Store};
+
+#[tokio::test]
+async fn the_relational_store_keeps_the_contract() {
+    let fixture = Fixture::new(Catalog::built_in());
+    contract::run(&fixture, || async { Store::fresh(Kind::Relational, fixture.catalog()) }).await;
+}

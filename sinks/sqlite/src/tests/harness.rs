@@ -1,0 +1,101 @@
+//! A store in a folder of its own, and looks into it by plain SQL.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use rusqlite::Connection;
+use rusqlite::types::Value;
+use tempfile::TempDir;
+use tidemark_schemas::Catalog;
+use tidemark_sink_core::Sink;
+use tidemark_sink_core::contract::{StoreHarness, StoredRow};
+
+/// Which store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Relational,
+}
+
+pub(crate) struct Store {
+    kind: Kind,
+    folder: TempDir,
+    catalog: Arc<Catalog>,
+}
+
+impl Store {
+    pub(crate) fn fresh(kind: Kind, catalog: &Arc<Catalog>) -> Self {
+        Self { kind, folder: tempfile::tempdir().unwrap(), catalog: Arc::clone(catalog) }
+    }
+
+    pub(crate) fn path(&self) -> PathBuf {
+        self.folder.path().join("store.db")
+    }
+
+    pub(crate) fn connection(&self) -> Connection {
+        Connection::open(self.path()).unwrap()
+    }
+
+    /// All rows of a query, each as its values joined by `|`.
+    pub(crate) fn query(&self, sql: &str) -> Vec<String> {
+        let connection = self.connection();
+        let mut statement = connection.prepare(sql).unwrap();
+        let columns = statement.column_count();
+        let rows = statement.query_map([], |row| {
+            let values: Vec<String> = (0..columns).map(|index| shown(&row.get(index).unwrap())).collect();
+            Ok(values.join("|"))
+        });
+        rows.unwrap().map(Result::unwrap).collect()
+    }
+
+    fn has_table(&self, name: &str) -> bool {
+        self.query(&format!("SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = '{name}'")) == ["1"]
+    }
+}
+
+pub(crate) fn shown(value: &Value) -> String {
+    match value {
+        Value::Null => "null".to_owned(),
+        Value::Integer(value) => value.to_string(),
+        Value::Real(value) => format!("{value:?}"),
+        Value::Text(value) => value.clone(),
+        Value::Blob(value) => format!("{:016x}", xxhash_rust::xxh3::xxh3_64(value)),
+    }
+}
+
+#[async_trait]
+impl StoreHarness for Store {
+    fn sink(&self) -> Box<dyn Sink> {
+        let (path, catalog) = (self.path(), Arc::clone(&self.catalog));
+        match self.kind {
+            Kind::Relational => crate::relational(path, catalog),
+        }
+    }
+
+    async fn rows(&self, entity: &str) -> BTreeMap<String, StoredRow> {
+        let (keys, contents) = match self.kind {
+            Kind::Relational => (
+                format!("SELECT key, version, deleted_at IS NOT NULL FROM {entity}"),
+                vec![format!("SELECT key, * FROM {entity} ORDER BY key")],
+            ),
+        };
+        let mut rows = BTreeMap::new();
+        if !self.has_table(entity) {
+            return rows;
+        }
+        for line in self.query(&keys) {
+            let mut parts = line.rsplitn(3, '|');
+            let (deleted, version, key) = (parts.next().unwrap(), parts.next().unwrap(), parts.next().unwrap());
+            let row = StoredRow { version: version.parse().unwrap(), deleted: deleted == "1", content: String::new() };
+            rows.insert(key.to_owned(), row);
+        }
+        for line in contents.iter().flat_map(|sql| self.query(sql)) {
+            let (key, content) = line.split_once('|').unwrap();
+            let row = rows.get_mut(key).unwrap();
+            row.content.push_str(content);
+            row.content.push('\n');
+        }
+        rows
+    }
+}
