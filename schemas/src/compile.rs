@@ -70,10 +70,14 @@ fn compile_into(text: &str, problems: &mut Problems<'_>) -> Option<Entity> {
         return None;
     }
     let record = Arc::new(fields::compile_record(&schema, &attributes, problems));
+    let key = key_paths(&record, &attributes, problems);
+    for twice in repeated(paths::record_names(&record).into_iter()) {
+        problems.add("", format!("two records are named `{twice}`; rename one"));
+    }
     if !problems.found.is_empty() {
         return None;
     }
-    finish(name, &schema, record, attributes, problems)
+    finish(name, &schema, record, key, attributes, problems)
 }
 
 /// Checks the frame of the schema and puts our name space on it, so that the entity's name cannot be taken for its
@@ -124,10 +128,10 @@ fn finish(
     name: String,
     schema: &Value,
     record: Arc<RecordType>,
+    key: Vec<FieldPath>,
     attributes: RecordAttributes,
     problems: &mut Problems<'_>,
 ) -> Option<Entity> {
-    let key = key_paths(&record, &attributes, problems);
     let tenant = optional_path(&record, attributes.tenant.as_deref(), "tidemark.tenant", problems);
     let partition_by = optional_path(&record, attributes.log.partition_by.as_deref(), "tidemark.log.partition_by", problems);
     let columns = paths::columns(&record, problems);

@@ -15,6 +15,8 @@ pub mod format;
 pub mod json;
 pub mod key;
 pub mod row;
+#[cfg(test)]
+mod samples;
 pub mod state;
 pub mod text;
 pub mod vocabulary;

@@ -22,6 +22,21 @@ pub(super) fn find<'r>(record: &'r RecordType, dotted: &str) -> Option<(FieldPat
     None
 }
 
+/// The Avro names of the record and all records inside it. (`apache-avro` lets a second definition of a name pass.)
+pub(super) fn record_names(record: &RecordType) -> Vec<&str> {
+    let mut names = vec![record.name.as_str()];
+    for field in &record.fields {
+        let mut kind = &field.kind;
+        while let FieldType::Array(items) = kind {
+            kind = items;
+        }
+        if let FieldType::Record(nested) = kind {
+            names.extend(record_names(nested));
+        }
+    }
+    names
+}
+
 /// The flattened columns, in schema order.
 pub(super) fn columns(record: &RecordType, problems: &mut Problems<'_>) -> Vec<Column> {
     let mut columns = Vec::new();
