@@ -18,7 +18,7 @@ impl Embedded {
     async fn log(&self) -> EmbeddedLog {
         let mut options = EmbeddedOptions::new(self.directory.path().join("log.db"));
         options.compaction_records_min = 0;
-        EmbeddedLog::open(options).await.unwrap()
+        EmbeddedLog::open(options).await.expect("the log opens")
     }
 }
 
@@ -29,7 +29,7 @@ impl Fixture for Embedded {
     }
 
     async fn compact(&self) {
-        self.log().await.maintain().await.unwrap();
+        self.log().await.maintain().await.expect("maintenance works");
     }
 }
 

@@ -75,8 +75,8 @@ fn position(from: u64, next: u64) -> Append {
 }
 
 /// That it is damage, and that the text names the file and a remedy.
-fn assert_damaged<T: std::fmt::Debug>(found: Result<T, LogError>, path: &Path, what: &str) {
-    let Err(LogError::Damaged(text)) = &found else {
+fn assert_damaged<T: std::fmt::Debug>(found: &Result<T, LogError>, path: &Path, what: &str) {
+    let Err(LogError::Damaged(text)) = found else {
         panic!("`{what}` expected, found {found:?}");
     };
     assert!(text.contains(path.to_str().unwrap()), "{text} names the file");

@@ -16,6 +16,7 @@ use super::catalog::Catalog;
 use super::place::{Place, file_error, repeat};
 use super::plan::{Plan, Rows};
 use crate::Clock;
+use crate::crash;
 use crate::port::LogError;
 use crate::record::{Append, crc};
 

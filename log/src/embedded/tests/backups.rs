@@ -8,8 +8,8 @@ use super::{ALL, Place, assert_damaged, numbered, position};
 use crate::embedded::EmbeddedLog;
 use crate::port::{Log, LogError, Retention};
 
-fn assert_refused<T: std::fmt::Debug>(found: Result<T, LogError>, what: &str) {
-    let Err(LogError::Fatal { cause, .. }) = &found else { panic!("{found:?}") };
+fn assert_refused<T: std::fmt::Debug>(found: &Result<T, LogError>, what: &str) {
+    let Err(LogError::Fatal { cause, .. }) = found else { panic!("{found:?}") };
     assert!(cause.to_string().contains(what), "{cause}");
 }
 
@@ -40,7 +40,7 @@ async fn a_backup_under_load_is_one_moment_of_the_log() {
     assert_eq!(copy.read("t", 0, 0, ALL).await.unwrap().next_offset(), Some(end));
     let moved = copy.positions("fold").await.unwrap().first().map_or(0, |(_, _, next)| *next);
     assert_eq!(3_000 + moved * 10, end, "records and positions are of the same moment");
-    assert_refused(log.backup(&directory).await, "there is a backup already");
+    assert_refused(&log.backup(&directory).await, "there is a backup already");
 }
 
 #[tokio::test]
@@ -68,7 +68,7 @@ async fn a_restored_log_has_a_generation_of_its_own() {
     log.backup(&directory).await.unwrap();
     log.append(numbered(10, 5)).await.unwrap();
 
-    assert_refused(restore(&directory, &place.path(), 0).await, "move it away first");
+    assert_refused(&restore(&directory, &place.path(), 0).await, "move it away first");
     drop(log);
     fs::rename(place.path(), place.directory.path().join("old.db")).unwrap();
     let restored = restore(&directory, &place.path(), 0).await.unwrap();
@@ -102,7 +102,7 @@ async fn a_damaged_backup_is_not_put_in_place() {
     let mut flipped = whole.clone();
     flipped[at + 50] ^= 1;
     fs::write(&copy, &flipped).unwrap();
-    assert_damaged(restore(&directory, &target, 0).await, &beside(&target, ".restoring"), "t/0/100 does not match");
+    assert_damaged(&restore(&directory, &target, 0).await, &beside(&target, ".restoring"), "t/0/100 does not match");
 
     fs::write(&copy, &whole[..whole.len() / 2]).unwrap();
     assert!(matches!(restore(&directory, &target, 0).await, Err(LogError::Damaged(_))));
@@ -111,10 +111,10 @@ async fn a_damaged_backup_is_not_put_in_place() {
     let other = Place::new();
     drop(other.with_topic(Retention::Keep).await);
     fs::copy(other.path(), &copy).unwrap();
-    assert_damaged(restore(&directory, &target, 0).await, &copy, "is not the log that");
+    assert_damaged(&restore(&directory, &target, 0).await, &copy, "is not the log that");
 
     fs::remove_file(directory.join(BACKUP_FILE)).unwrap();
-    assert_refused(restore(&directory, &target, 0).await, "no whole backup");
+    assert_refused(&restore(&directory, &target, 0).await, "no whole backup");
     let names: Vec<_> = fs::read_dir(place.directory.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert!(names.iter().all(|name| !name.to_str().unwrap().starts_with("restored")), "nothing is left: {names:?}");
 }

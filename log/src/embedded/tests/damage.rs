@@ -41,21 +41,21 @@ async fn open(place: &Place) -> Result<EmbeddedLog, LogError> {
 async fn a_broken_header_is_refused() {
     let place = filled(10).await;
     flip(&place, 3);
-    assert_damaged(open(&place).await, &place.path(), "tidemark restore");
+    assert_damaged(&open(&place).await, &place.path(), "tidemark restore");
 }
 
 #[tokio::test]
 async fn foreign_files_are_refused() {
     let place = Place::new();
     fs::write(place.path(), "a letter, not a log".repeat(1000)).unwrap();
-    assert_damaged(open(&place).await, &place.path(), "not a database");
+    assert_damaged(&open(&place).await, &place.path(), "not a database");
     fs::write(place.path(), "").unwrap();
-    assert_damaged(open(&place).await, &place.path(), "empty");
+    assert_damaged(&open(&place).await, &place.path(), "empty");
     fs::remove_file(place.path()).unwrap();
     let other = Connection::open(place.path()).unwrap();
     other.execute_batch("CREATE TABLE bill (id); PRAGMA user_version = 1").unwrap();
     drop(other);
-    assert_damaged(open(&place).await, &place.path(), "not a Tidemark log");
+    assert_damaged(&open(&place).await, &place.path(), "not a Tidemark log");
 }
 
 #[tokio::test]
@@ -63,7 +63,7 @@ async fn a_newer_log_is_refused_and_left_alone() {
     let place = filled(10).await;
     Connection::open(place.path()).unwrap().pragma_update(None, "user_version", 2).unwrap();
     let before = fs::read(place.path()).unwrap();
-    assert_damaged(open(&place).await, &place.path(), "format 2, this program knows up to 1");
+    assert_damaged(&open(&place).await, &place.path(), "format 2, this program knows up to 1");
     assert_eq!(fs::read(place.path()).unwrap(), before);
 }
 
@@ -73,16 +73,16 @@ async fn a_flipped_byte_in_a_record_is_found_where_it_lies() {
     flip(&place, find(&place, "value 1234 value") + 200);
     let log = open(&place).await.unwrap();
     assert_eq!(log.read("t", 0, 1_235, ALL).await.unwrap().len(), 3_765, "what is whole can be read");
-    assert_damaged(log.read("t", 0, 0, ALL).await, &place.path(), "t/0/1234 does not match its checksum");
-    assert_damaged(log.check_deep().await, &place.path(), "t/0/1234 does not match its checksum");
-    assert_damaged(log.backup(&place.directory.path().join("backup")).await, &place.directory.path().join("backup"), "t/0/1234");
+    assert_damaged(&log.read("t", 0, 0, ALL).await, &place.path(), "t/0/1234 does not match its checksum");
+    assert_damaged(&log.check_deep().await, &place.path(), "t/0/1234 does not match its checksum");
+    assert_damaged(&log.backup(&place.directory.path().join("backup")).await, &place.directory.path().join("backup"), "t/0/1234");
 }
 
 #[tokio::test]
 async fn a_flipped_byte_in_the_last_record_is_found_at_open() {
     let place = filled(500).await;
     flip(&place, find(&place, "value 499 value") + 200);
-    assert_damaged(open(&place).await, &place.path(), "t/0/499 does not match its checksum");
+    assert_damaged(&open(&place).await, &place.path(), "t/0/499 does not match its checksum");
 }
 
 #[tokio::test]
@@ -91,7 +91,7 @@ async fn a_truncated_file_is_refused() {
     let size = fs::metadata(place.path()).unwrap().len();
     for part in [3, 2] {
         fs::File::options().write(true).open(place.path()).unwrap().set_len(size / 8192 * part / 4 * 8192).unwrap();
-        assert_damaged(open(&place).await, &place.path(), "tidemark restore");
+        assert_damaged(&open(&place).await, &place.path(), "tidemark restore");
     }
 }
 
@@ -101,7 +101,7 @@ async fn records_cut_from_the_end_are_missed_at_open() {
     let edit = Connection::open(place.path()).unwrap();
     edit.execute("DELETE FROM r1 WHERE offset > 480", []).unwrap();
     drop(edit);
-    assert_damaged(open(&place).await, &place.path(), "t/0 says that it ends at 500, its last record is 480");
+    assert_damaged(&open(&place).await, &place.path(), "t/0 says that it ends at 500, its last record is 480");
 }
 
 #[tokio::test]
@@ -111,7 +111,7 @@ async fn records_cut_from_the_middle_are_missed_by_the_deep_check() {
     edit.execute("DELETE FROM r1 WHERE offset BETWEEN 100 AND 110", []).unwrap();
     drop(edit);
     let log = open(&place).await.unwrap();
-    assert_damaged(log.check_deep().await, &place.path(), "t/0 has lost the records 100 to 110");
+    assert_damaged(&log.check_deep().await, &place.path(), "t/0 has lost the records 100 to 110");
 }
 
 #[tokio::test]
@@ -121,7 +121,7 @@ async fn a_position_beyond_the_end_is_found_by_the_deep_check() {
     log.append(position(0, 5)).await.unwrap();
     assert_eq!(log.check_deep().await.unwrap().records, 5);
     log.append(position(5, 6)).await.unwrap();
-    assert_damaged(log.check_deep().await, &place.path(), "fold stands at 6 on t/0");
+    assert_damaged(&log.check_deep().await, &place.path(), "fold stands at 6 on t/0");
 }
 
 #[tokio::test]
@@ -131,10 +131,10 @@ async fn a_log_that_is_replaced_while_in_use_takes_no_more() {
     log.append(numbered(5, 1)).await.unwrap();
     let elsewhere = place.directory.path().join("moved.db");
     fs::rename(place.path(), &elsewhere).unwrap();
-    assert_damaged(log.append(numbered(6, 1)).await, &place.path(), "removed or replaced");
+    assert_damaged(&log.append(numbered(6, 1)).await, &place.path(), "removed or replaced");
     fs::copy(&elsewhere, place.path()).unwrap();
-    assert_damaged(log.append(numbered(6, 1)).await, &place.path(), "removed or replaced");
-    assert_damaged(log.read("t", 0, 0, ALL).await, &place.path(), "removed or replaced");
+    assert_damaged(&log.append(numbered(6, 1)).await, &place.path(), "removed or replaced");
+    assert_damaged(&log.read("t", 0, 0, ALL).await, &place.path(), "removed or replaced");
     fs::rename(&elsewhere, place.path()).unwrap();
     assert_eq!(log.append(numbered(6, 1)).await.unwrap(), [6], "put back, it goes on");
 }
@@ -143,7 +143,7 @@ async fn a_log_that_is_replaced_while_in_use_takes_no_more() {
 async fn a_missing_log_beside_its_wal_is_not_made_anew() {
     let place = filled(5).await;
     fs::rename(place.path(), beside(&place.path(), "-wal")).unwrap();
-    assert_damaged(open(&place).await, &place.path(), "is missing while");
+    assert_damaged(&open(&place).await, &place.path(), "is missing while");
 }
 
 #[tokio::test]
