@@ -5,6 +5,7 @@
 //! stores, HTTP. The one exception is [`second`], which plays a second source through the log's library.
 
 pub mod binary;
+pub mod bulk;
 pub mod files;
 pub mod generator;
 pub mod judge;

@@ -170,7 +170,7 @@ fn records_are_counted_in_metrics() {
         metric(place.port(), "tidemark_", &["rejected", "file"]).filter(|value| *value >= 1.0)
     });
     wait::until("no sink to lag", wait::PATIENCE, || {
-        let lag = |role: &str| metric(place.port(), "tidemark_lag_records", &[role]);
+        let lag = |role: &str| metric(place.port(), "tidemark_sink_lag_records", &[role]);
         ["relational", "graph", "vector", "analytics"].iter().all(|role| lag(role) == Some(0.0)).then_some(())
     });
 }

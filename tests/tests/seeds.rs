@@ -71,7 +71,7 @@ fn initial_files_of_the_import_guide() {
         "order_number": "BJ-HA-001-ORD-20260110-0001", "institution_code": INSTITUTION, "customer_code": "BJ-HA-001-C0001",
         "doctor_code": "DOC-BJ-001", "order_date": "2026-01-10", "order_type": "PROJECT",
         "lines": [{"line_no": 1, "item_type": "PROJECT", "item_code": "BOTOX-001", "consumed_product_code": "BOTOX-100U", "quantity": 1,
-                   "unit_price": "3980.00", "discount_amount": "398.00", "net_amount": "3582.00"}],
+                   "discount_amount": "398.00", "net_amount": "3582.00"}],
         "gross_amount": "3980.00", "discount_amount": "398.00", "net_amount": "3582.00", "payment_method": "WECHAT",
         "payment_status": "PAID",
     });
@@ -140,7 +140,7 @@ fn incremental_files_of_the_import_guide() {
         "order_number": "BJ-HA-001-ORD-20260115-0001", "institution_code": INSTITUTION, "customer_code": "BJ-HA-001-C0001",
         "doctor_code": "DOC-BJ-001", "order_date": "2026-01-15", "order_type": "PROJECT",
         "lines": [{"line_no": 1, "item_type": "PROJECT", "item_code": "FILLER-001", "consumed_product_code": "JUVEDERM-VOLUMA",
-                   "quantity": 1, "unit_price": "8800.00", "discount_amount": "880.00", "net_amount": "7920.00"}],
+                   "quantity": 1, "discount_amount": "880.00", "net_amount": "7920.00"}],
         "gross_amount": "8800.00", "discount_amount": "880.00", "net_amount": "7920.00", "payment_method": "ALIPAY",
         "payment_status": "PAID",
     });

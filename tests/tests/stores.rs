@@ -60,7 +60,7 @@ fn a_locked_store_delays_only_itself() {
             let state = document["stages"][format!("sink.{role}")]["state"].as_str()?.to_owned();
             (status == 503 && state == "degraded").then_some(())
         });
-        assert!(metric(place.port(), "tidemark_lag_records", &[role]).is_some_and(|lag| lag >= 1.0), "{file}: its lag is shown");
+        assert!(metric(place.port(), "tidemark_sink_lag_records", &[role]).is_some_and(|lag| lag >= 1.0), "{file}: its lag is shown");
         assert!(!has(&place, file, 2));
         lock.execute_batch("ROLLBACK").unwrap();
         drop(lock);
