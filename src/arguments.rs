@@ -323,3 +323,6 @@ fn condition(text: &str) -> Result<(String, String), String> {
     let (field, value) = text.split_once('=').ok_or("write it as FIELD=VALUE")?;
     if field.is_empty() { Err("write it as FIELD=VALUE".to_owned()) } else { Ok((field.to_owned(), value.to_owned())) }
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,8 +9,13 @@ use crate::workplace::Workplace;
 
 /// The adapter that keeps this role.
 pub(crate) fn sink(workplace: &Workplace, role: Role) -> Result<Box<dyn Sink>> {
-    let _ = (workplace, role);
-    anyhow::bail!("no sink")
+    let path = workplace.configuration.sinks.get(&role);
+    let path = path.cloned().ok_or_else(|| anyhow::anyhow!("the {} store is switched off by the configuration", role.name()))?;
+    let catalog = std::sync::Arc::clone(&workplace.catalog);
+    match role {
+        Role::Relational => Ok(tidemark_sink_sqlite::relational(path, catalog)),
+        _ => anyhow::bail!("no sink"),
+    }
 }
 
 /// The file connector.
