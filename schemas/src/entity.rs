@@ -213,4 +213,16 @@ impl Entity {
         }
         find(&self.record, number).expect("field numbers come from this entity")
     }
+
+    /// The dotted path of the field with this number: what a mask means, for people. `None` when there is no such number.
+    pub fn dotted(&self, number: u32) -> Option<String> {
+        fn find(record: &RecordType, prefix: &str, number: u32) -> Option<String> {
+            record.fields.iter().find_map(|field| match &field.kind {
+                _ if field.number == number => Some(format!("{prefix}{}", field.name)),
+                FieldType::Record(nested) => find(nested, &format!("{prefix}{}.", field.name), number),
+                _ => None,
+            })
+        }
+        find(&self.record, "", number)
+    }
 }

@@ -14,6 +14,7 @@ pub mod entity;
 pub mod format;
 pub mod json;
 pub mod key;
+pub mod released;
 pub mod row;
 #[cfg(test)]
 mod samples;

@@ -59,26 +59,12 @@ fn a_new_reader_reads_an_old_writer() {
 
 /// The dotted names of a mask.
 fn names(entity: &Entity, mask: &[u32]) -> Vec<String> {
-    fn find(record: &crate::entity::RecordType, prefix: &str, number: u32, found: &mut Vec<String>) {
-        for field in &record.fields {
-            if field.number == number {
-                found.push(format!("{prefix}{}", field.name));
-            }
-            if let crate::entity::FieldType::Record(nested) = &field.kind {
-                find(nested, &format!("{prefix}{}.", field.name), number, found);
-            }
-        }
-    }
-    let mut found = Vec::new();
-    for number in mask {
-        find(&entity.record, "", *number, &mut found);
-    }
-    found
+    mask.iter().map(|number| entity.dotted(*number).unwrap()).collect()
 }
 
 fn number(entity: &Entity, dotted: &str) -> u32 {
     (0..=crate::samples::last_number(&entity.record))
-        .find(|number| names(entity, &[*number]) == [dotted])
+        .find(|number| entity.dotted(*number).unwrap() == dotted)
         .unwrap_or_else(|| panic!("{dotted}"))
 }
 
