@@ -95,9 +95,7 @@ fn files(stem: &str, many: u64, record: impl Fn(u64, &mut String)) -> Vec<BulkFi
         let end = (next + RECORDS_PER_FILE).min(many + 1);
         let day = files.len() as u64;
         let date = format!("2026-{:02}-{:02}", day / 28 + 1, day % 28 + 1);
-        let mut text = format!(
-            r#"{{"operation":"INSERT","timestamp":"{date}T10:30:00","institution_code":"BJ-HA-001","data":["#
-        );
+        let mut text = format!(r#"{{"operation":"INSERT","timestamp":"{date}T10:30:00","institution_code":"BJ-HA-001","data":["#);
         for number in next..end {
             if number > next {
                 text.push(',');

@@ -101,7 +101,12 @@ impl Judge {
             let repeats = !result.document["repeats_of"].is_null();
             assert_eq!(repeats, expected.repeats, "{}: {:#}", expected.path, result.document);
             for key in &expected.unknown_keys {
-                assert!(result.document["unknown_keys"].to_string().contains(key.as_str()), "{}: {:#}", expected.path, result.document);
+                assert!(
+                    result.document["unknown_keys"].to_string().contains(key.as_str()),
+                    "{}: {:#}",
+                    expected.path,
+                    result.document
+                );
             }
         }
     }

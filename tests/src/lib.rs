@@ -4,6 +4,8 @@
 //! Everything here looks at `tidemark` from outside: command line, import tree, result files, the SQLite files of the four
 //! stores, HTTP. The one exception is [`second`], which plays a second source through the log's library.
 
+#![allow(clippy::panic, reason = "all of it is test code: what is not as it must be ends the test, with both sides named")]
+
 pub mod binary;
 pub mod bulk;
 pub mod files;

@@ -164,7 +164,8 @@ impl Place {
 
     /// Whether a store's file holds this table already.
     pub fn has_table(&self, file: &str, table: &str) -> bool {
-        self.data.join(file).exists() && crate::stores::content_tables(&crate::stores::open(&self.data, file)).iter().any(|name| name == table)
+        self.data.join(file).exists()
+            && crate::stores::content_tables(&crate::stores::open(&self.data, file)).iter().any(|name| name == table)
     }
 
     /// `state ENTITY --json`, deleted ones too, by key.

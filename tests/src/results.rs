@@ -58,11 +58,9 @@ impl Counts {
 impl ResultFile {
     fn read(path: &Path) -> Self {
         let text = fs::read_to_string(path).expect("a result file is text");
-        let document: Value =
-            serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}: {text}", path.display()));
-        let count = |name: &str| {
-            document[name].as_u64().unwrap_or_else(|| panic!("{}: no count `{name}` in {text}", path.display()))
-        };
+        let document: Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}: {text}", path.display()));
+        let count =
+            |name: &str| document[name].as_u64().unwrap_or_else(|| panic!("{}: no count `{name}` in {text}", path.display()));
         let counts = Counts {
             read: count("read"),
             inserted: count("inserted"),

@@ -1,5 +1,7 @@
 //! The commands as a newcomer meets them: the sample, dropping again, Ctrl-C, exit statuses, looks beside a running `up`, backup.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test says what it expects by failing")]
+
 use std::fs;
 use std::time::{Duration, Instant};
 
@@ -95,7 +97,21 @@ fn exit_statuses_say_what_happened() {
 #[test]
 fn every_command_has_help_with_an_example() {
     let place = Place::new();
-    for command in ["up", "run", "import", "backup", "restore", "check", "init", "state", "tail", "search", "dead-letters", "schema", "config"] {
+    for command in [
+        "up",
+        "run",
+        "import",
+        "backup",
+        "restore",
+        "check",
+        "init",
+        "state",
+        "tail",
+        "search",
+        "dead-letters",
+        "schema",
+        "config",
+    ] {
         let help = place.succeed(&[command, "--help"]);
         assert!(help.contains("Example") && help.contains("tidemark "), "{command}: {help}");
     }
@@ -105,7 +121,9 @@ fn every_command_has_help_with_an_example() {
 fn looks_run_beside_a_running_up_and_imports_use_it() {
     let place = Place::new();
     let mut running = place.start(&["up"]);
-    wait::until("the process to be ready", wait::PATIENCE, || http_get(place.port(), "/ready").filter(|(status, _)| *status == 200));
+    wait::until("the process to be ready", wait::PATIENCE, || {
+        http_get(place.port(), "/ready").filter(|(status, _)| *status == 200)
+    });
     place.put(&pending("customers_add.json"), envelope(Insert, &[customer(1, "张")]));
     let statistics = place.succeed(&["import", "incremental"]);
     assert!(statistics.contains("customers"), "{statistics}");
@@ -116,7 +134,7 @@ fn looks_run_beside_a_running_up_and_imports_use_it() {
     assert!(tail.contains(&code(1)), "{tail}");
     assert!(http_get(place.port(), "/metrics").is_some_and(|(status, body)| status == 200 && body.contains("tidemark_")));
     let second = place.run(&["up"]);
-    assert!(matches!(second.code, Some(1 | 2 | 3)), "a second one is refused: {second:#?}");
+    assert!(matches!(second.code, Some(1..=3)), "a second one is refused: {second:#?}");
     assert!(second.stderr.contains(&running.id().to_string()), "and says who holds it: {}", second.stderr);
     running.interrupt();
     assert_eq!(running.wait(Duration::from_secs(10)).code(), Some(0));
@@ -127,7 +145,9 @@ fn a_backup_taken_while_it_runs_restores_to_the_same_state() {
     let place = Place::new();
     place.succeed(&["up", "--once", "--sample"]);
     let running = place.start(&["up"]);
-    wait::until("the process to be ready", wait::PATIENCE, || http_get(place.port(), "/ready").filter(|(status, _)| *status == 200));
+    wait::until("the process to be ready", wait::PATIENCE, || {
+        http_get(place.port(), "/ready").filter(|(status, _)| *status == 200)
+    });
     let copy = place.data().join("../backup");
     place.succeed(&["backup", copy.to_str().unwrap()]);
     drop(running);

@@ -1,5 +1,7 @@
 //! Adding an entity is adding one `.avsc` to a configured folder: its table, vertex, edge and point come by themselves.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test says what it expects by failing")]
+
 use std::fs;
 
 use serde_json::json;
@@ -65,7 +67,12 @@ fn an_added_entity_reaches_all_four_stores() {
         assert_eq!(rows.len(), 2);
     }
     assert_eq!(stores::vertices(place.data())["gift_card:GC-1"].0, "gift_card");
-    let edge = Edge { source: "gift_card:GC-1".into(), target: format!("customer:{}", code(1)), kind: "owned_by_customer".into(), rank: 0 };
+    let edge = Edge {
+        source: "gift_card:GC-1".into(),
+        target: format!("customer:{}", code(1)),
+        kind: "owned_by_customer".into(),
+        rank: 0,
+    };
     assert!(stores::edges(place.data()).contains(&edge));
     let points = stores::points(place.data());
     assert_eq!(points[&("gift_cards".to_owned(), "GC-1".to_owned())].payload["colour"], "RED");
@@ -76,8 +83,14 @@ fn an_added_entity_reaches_all_four_stores() {
 #[test]
 fn an_added_entity_is_updated_and_deleted() {
     let place = place_with_entity();
-    place.put(&pending("gift_cards_add.json"), envelope(Insert, &[json!({"card_code": "GC-1", "colour": "红"}), json!({"card_code": "GC-2"})]));
-    place.put(&pending("gift_cards_update.json"), envelope(Update, &[json!({"card_code": "GC-1", "updates": {"colour": "金色"}})]));
+    place.put(
+        &pending("gift_cards_add.json"),
+        envelope(Insert, &[json!({"card_code": "GC-1", "colour": "红"}), json!({"card_code": "GC-2"})]),
+    );
+    place.put(
+        &pending("gift_cards_update.json"),
+        envelope(Update, &[json!({"card_code": "GC-1", "updates": {"colour": "金色"}})]),
+    );
     place.put(&pending("gift_cards_delete.json"), envelope(Delete, &[json!({"card_code": "GC-2"})]));
     place.once();
     let state = place.state("gift_card");

@@ -1,5 +1,7 @@
 //! The fold's hard cases and the rules of dropping again, end to end.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test says what it expects by failing")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -89,7 +91,10 @@ fn an_old_update_dropped_again_does_not_undo_a_newer_one() {
     let old = envelope(Update, &[update(1, &json!({"vip_level": "GOLD"}))]);
     place.put(INITIAL, json!([customer(1, "张")]).to_string());
     place.put(&pending("customers_update.json"), &old);
-    place.put("incremental/pending/2026-01-16/customers_update.json", envelope(Update, &[update(1, &json!({"vip_level": "DIAMOND"}))]));
+    place.put(
+        "incremental/pending/2026-01-16/customers_update.json",
+        envelope(Update, &[update(1, &json!({"vip_level": "DIAMOND"}))]),
+    );
     place.once();
     place.put("incremental/pending/2026-01-17/customers_update.json", &old);
     place.once();
@@ -190,7 +195,10 @@ fn a_log_swapped_for_another_one_is_noticed() {
     let outcome = place.run(&["up", "--once", "--timeout", "5"]);
     assert!(matches!(outcome.code, Some(1 | 3)), "{outcome:#?}");
     let said = format!("{}{}", outcome.stdout, outcome.stderr);
-    assert!(said.contains("log") && (said.contains("init --force-rebuild") || said.contains("replay")), "names the remedy: {said}");
+    assert!(
+        said.contains("log") && (said.contains("init --force-rebuild") || said.contains("replay")),
+        "names the remedy: {said}"
+    );
     let rows = stores::rows(place.data(), "relational.db", "customer", &["customer_code"]);
     assert_eq!(rows.keys().collect::<Vec<_>>(), [&vec![code(1)]], "the stores were left alone");
 }

@@ -2,6 +2,8 @@
 //!
 //! Every test drops the hostile file beside a good one, and looks that the good one is in.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test says what it expects by failing")]
+
 use std::fs;
 use std::process::Command;
 
@@ -67,7 +69,8 @@ fn a_byte_order_mark_is_accepted() {
 fn ten_thousand_levels_do_not_break_the_stack() {
     let place = Place::new();
     let deep = format!("{}1{}", "[".repeat(10_000), "]".repeat(10_000));
-    let text = envelope(Insert, &[customer(1, "张"), json!({"customer_code": code(2), "person": {"name": "王"}, "deep": "HOLE"})]);
+    let text =
+        envelope(Insert, &[customer(1, "张"), json!({"customer_code": code(2), "person": {"name": "王"}, "deep": "HOLE"})]);
     let result = drop_beside_a_good_one(&place, text.replace("\"HOLE\"", &deep));
     // A record that cannot be read is refused, or the file is; nothing of the two may vanish without a word.
     assert!(result.text("failed").is_some() || result.counts.read == 2, "{:#}", result.document);
@@ -115,7 +118,12 @@ fn duplicate_keys_do_not_pass_silently() {
     let place = Place::new();
     let text = envelope(Insert, &[customer(1, "张"), json!({"customer_code": code(2), "person": {"name": "HOLE"}})]);
     let result = drop_beside_a_good_one(&place, text.replace("\"HOLE\"", "\"王\", \"name\": \"李\""));
-    assert_eq!((result.counts.inserted, result.counts.rejected), (1, 1), "two values for one name are no answer: {:#}", result.document);
+    assert_eq!(
+        (result.counts.inserted, result.counts.rejected),
+        (1, 1),
+        "two values for one name are no answer: {:#}",
+        result.document
+    );
 }
 
 #[test]

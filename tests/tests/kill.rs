@@ -3,6 +3,8 @@
 //!
 //! `TIDEMARK_SOAK=1` kills 200 times at random moments instead of a few, from `TIDEMARK_SEED`.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test says what it expects by failing")]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
@@ -18,12 +20,15 @@ use tidemark_tests::results::{self, Counts};
 use tidemark_tests::stores;
 use tidemark_tests::wait;
 
+/// Counts, and index and reason of each rejection.
+type Statistics = (Counts, Vec<(u64, String)>);
+
 /// What must be equal at the end.
 #[derive(Debug, PartialEq)]
 struct End {
     stores: BTreeMap<&'static str, BTreeMap<String, Vec<String>>>,
     /// Hash of each file → its counts and rejections.
-    results: BTreeMap<String, Vec<(Counts, Vec<(u64, String)>)>>,
+    results: BTreeMap<String, Vec<Statistics>>,
     /// Every other file of the import tree, by path, with its hash.
     files: BTreeMap<String, String>,
 }

@@ -4,6 +4,8 @@
 //! A fixed set of seeds always runs; `TIDEMARK_SOAK=1` runs 200 more, starting at `TIDEMARK_SEED`. A failure names its seed:
 //! `TIDEMARK_SEED=<seed> TIDEMARK_ROUNDS=1` repeats just that one.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test says what it expects by failing")]
+
 use std::panic::AssertUnwindSafe;
 
 use tidemark_tests::generator::rounds::World;

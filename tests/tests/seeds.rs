@@ -1,6 +1,8 @@
 //! Every example of the import guide and of the run guide, dropped as it stands there, gives the rows that a reader expects, in
 //! `state` and in all four stores.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test says what it expects by failing")]
+
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
@@ -95,7 +97,8 @@ fn initial_files_of_the_import_guide() {
 
 /// The guide's update names C0002 and its deletion C0099, which it never inserts: they come first, by a file of another day.
 fn with_the_missing_keys(place: &Place) {
-    let customer = |code: &str, name: &str| json!({"customer_code": code, "person": {"name": name, "phone": "13800000000", "gender": "女"}});
+    let customer =
+        |code: &str, name: &str| json!({"customer_code": code, "person": {"name": name, "phone": "13800000000", "gender": "女"}});
     let envelope = json!({
         "operation": "INSERT", "timestamp": "2026-01-14T09:00:00", "institution_code": INSTITUTION,
         "data": [customer("BJ-HA-001-C0002", "李二"), customer("BJ-HA-001-C0099", "赵九九")],
@@ -130,7 +133,9 @@ fn incremental_files_of_the_import_guide() {
     let deleted = &place.state("customer")["BJ-HA-001-C0099"];
     assert!(deleted.deleted);
     for file in ["relational.db", "analytics.db"] {
-        assert!(!stores::rows(place.data(), file, "customer", &["customer_code"]).contains_key(&vec!["BJ-HA-001-C0099".to_owned()]));
+        assert!(
+            !stores::rows(place.data(), file, "customer", &["customer_code"]).contains_key(&vec!["BJ-HA-001-C0099".to_owned()])
+        );
     }
     assert!(!stores::vertices(place.data()).contains_key("customer:BJ-HA-001-C0099"));
     assert!(stores::edges(place.data()).iter().all(|edge| edge.source != "customer:BJ-HA-001-C0099"));
@@ -146,7 +151,13 @@ fn incremental_files_of_the_import_guide() {
     });
     expect_row(&place, "consumption", "order_number", "BJ-HA-001-ORD-20260115-0001", &order);
 
-    let one = |inserted, updated, deleted| Counts { read: inserted + updated + deleted, inserted, updated, deleted, ..Counts::default() };
+    let one = |inserted, updated, deleted| Counts {
+        read: inserted + updated + deleted,
+        inserted,
+        updated,
+        deleted,
+        ..Counts::default()
+    };
     let per_file = BTreeMap::from([
         ("customers_update.json", one(0, 2, 0)),
         ("customers_delete.json", one(0, 0, 1)),
@@ -185,7 +196,10 @@ fn files_of_the_run_guide() {
     let line = json!({"line_no": 1, "item_type": "PROJECT", "item_code": "PRJ-001", "item_name": "水光针", "quantity": 1,
         "unit_price": "2800.00", "discount_rate": "0.9000", "discount_amount": "280.00", "net_amount": "2520.00"});
     assert_eq!(order["lines"], json!([line]));
-    assert_eq!((&order["gross_amount"], &order["discount_amount"], &order["net_amount"]), (&json!("2800.00"), &json!("280.00"), &json!("2520.00")));
+    assert_eq!(
+        (&order["gross_amount"], &order["discount_amount"], &order["net_amount"]),
+        (&json!("2800.00"), &json!("280.00"), &json!("2520.00"))
+    );
     assert_eq!((&order["payment_method"], &order["payment_status"]), (&json!("WECHAT"), &json!("PAID")));
     assert_eq!(order["fulfilment_status"], "COMPLETED");
     expect_row(&place, "consumption", "order_number", "BJ-HA-001-ORD-20260115-0001", &order);

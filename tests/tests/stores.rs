@@ -1,5 +1,7 @@
 //! A store whose file is locked or removed while running delays only itself, is shown as degraded, and catches up by itself.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test says what it expects by failing")]
+
 use std::fs;
 use std::time::Duration;
 
@@ -13,7 +15,9 @@ use tidemark_tests::wait;
 /// Whether this store has the customer.
 fn has(place: &Place, file: &str, number: u64) -> bool {
     match file {
-        "graph.db" => place.has_table(file, "vertex") && stores::vertices(place.data()).contains_key(&format!("customer:{}", code(number))),
+        "graph.db" => {
+            place.has_table(file, "vertex") && stores::vertices(place.data()).contains_key(&format!("customer:{}", code(number)))
+        }
         "vector.db" => {
             place.has_table(file, "point")
                 && stores::points(place.data()).contains_key(&("customer_profiles".to_owned(), code(number)))
@@ -31,7 +35,9 @@ fn drop_customer(place: &Place, number: u64) {
 }
 
 fn wait_for_ready(place: &Place) {
-    wait::until("the process to be ready", wait::PATIENCE, || http_get(place.port(), "/ready").filter(|(status, _)| *status == 200));
+    wait::until("the process to be ready", wait::PATIENCE, || {
+        http_get(place.port(), "/ready").filter(|(status, _)| *status == 200)
+    });
 }
 
 fn others(file: &str) -> impl Iterator<Item = &'static str> {
@@ -52,7 +58,9 @@ fn a_locked_store_delays_only_itself() {
         lock.busy_timeout(Duration::from_secs(10)).unwrap();
         lock.execute_batch("BEGIN IMMEDIATE").unwrap();
         drop_customer(&place, 2);
-        wait::until("the other stores to have the second", wait::PATIENCE, || others(file).all(|other| has(&place, other, 2)).then_some(()));
+        wait::until("the other stores to have the second", wait::PATIENCE, || {
+            others(file).all(|other| has(&place, other, 2)).then_some(())
+        });
         let role = file.trim_end_matches(".db");
         wait::until("the store to be shown as degraded", wait::PATIENCE, || {
             let (status, body) = http_get(place.port(), "/ready")?;
@@ -60,7 +68,10 @@ fn a_locked_store_delays_only_itself() {
             let state = document["stages"][format!("sink.{role}")]["state"].as_str()?.to_owned();
             (status == 503 && state == "degraded").then_some(())
         });
-        assert!(metric(place.port(), "tidemark_sink_lag_records", &[role]).is_some_and(|lag| lag >= 1.0), "{file}: its lag is shown");
+        assert!(
+            metric(place.port(), "tidemark_sink_lag_records", &[role]).is_some_and(|lag| lag >= 1.0),
+            "{file}: its lag is shown"
+        );
         assert!(!has(&place, file, 2));
         lock.execute_batch("ROLLBACK").unwrap();
         drop(lock);
@@ -83,8 +94,12 @@ fn a_removed_store_is_filled_again() {
             let _ = fs::remove_file(place.data().join(format!("{file}{suffix}")));
         }
         drop_customer(&place, 2);
-        wait::until("the other stores to have the second", wait::PATIENCE, || others(file).all(|other| has(&place, other, 2)).then_some(()));
-        wait::until("the store to be there again, whole", wait::PATIENCE, || (has(&place, file, 1) && has(&place, file, 2)).then_some(()));
+        wait::until("the other stores to have the second", wait::PATIENCE, || {
+            others(file).all(|other| has(&place, other, 2)).then_some(())
+        });
+        wait::until("the store to be there again, whole", wait::PATIENCE, || {
+            (has(&place, file, 1) && has(&place, file, 2)).then_some(())
+        });
         wait_for_ready(&place);
     }
 }

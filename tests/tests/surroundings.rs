@@ -1,5 +1,7 @@
 //! Hostile surroundings: files that change while they are read, a full disk, a folder that cannot be written, a clock that goes back.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test says what it expects by failing")]
+
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::sync::Arc;
@@ -92,7 +94,9 @@ fn a_full_disk_pauses_and_nothing_is_lost() {
     });
     assert!(running.ended().is_none(), "it must wait, not die");
     fs::remove_file(&ballast).unwrap();
-    wait::until("everything to be in when there is room again", wait::PATIENCE * 2, || (live_customers(&place) == 20_000).then_some(()));
+    wait::until("everything to be in when there is room again", wait::PATIENCE * 2, || {
+        (live_customers(&place) == 20_000).then_some(())
+    });
     running.interrupt();
     assert_eq!(running.wait(Duration::from_secs(10)).code(), Some(0));
     drop(mounted);
@@ -128,7 +132,11 @@ fn a_read_only_processed_folder_holds_up_only_the_archive() {
 }
 
 fn live_customers_if_any(place: &Place) -> usize {
-    if place.data().join("relational.db").exists() && place.has_table("relational.db", "customer") { live_customers(place) } else { 0 }
+    if place.data().join("relational.db").exists() && place.has_table("relational.db", "customer") {
+        live_customers(place)
+    } else {
+        0
+    }
 }
 
 #[test]
@@ -154,6 +162,9 @@ fn a_clock_that_goes_back_does_not_take_the_log_with_it() {
         let times: Vec<i64> = batch.iter().map(|record| record.timestamp).collect();
         assert_eq!(times.len(), 4);
         assert!(times.is_sorted(), "{times:?}");
-        assert_eq!(log.offset_at(&topic, 0, times[3]).await.unwrap(), times.iter().position(|time| *time == times[3]).unwrap() as u64);
+        assert_eq!(
+            log.offset_at(&topic, 0, times[3]).await.unwrap(),
+            times.iter().position(|time| *time == times[3]).unwrap() as u64
+        );
     });
 }

@@ -53,7 +53,13 @@ fn no_file_is_too_long_to_read() {
 #[test]
 fn nothing_is_left_for_later() {
     // spelt apart so that this file does not find itself
-    let marks = [concat!("TO", "DO"), concat!("FIX", "ME"), concat!("to", "do!("), concat!("unimple", "mented!("), concat!("#[ig", "nore")];
+    let marks = [
+        concat!("TO", "DO"),
+        concat!("FIX", "ME"),
+        concat!("to", "do!("),
+        concat!("unimple", "mented!("),
+        concat!("#[ig", "nore"),
+    ];
     let mut wrong = Vec::new();
     for (path, text) in sources(&[".rs", ".sh", ".py", ".md", ".toml"]) {
         for (number, line) in text.lines().enumerate() {
@@ -73,7 +79,8 @@ fn log_text_is_lower_case() {
         for (number, line) in text.lines().enumerate() {
             let Some(call) = macros.iter().find_map(|name| line.find(name).map(|at| &line[at..])) else { continue };
             // the message is the last literal of the call on its line
-            let Some(message) = call.rsplit_once("\")").and_then(|(before, _)| before.rsplit_once('"')).map(|(_, text)| text) else {
+            let Some(message) = call.rsplit_once("\")").and_then(|(before, _)| before.rsplit_once('"')).map(|(_, text)| text)
+            else {
                 continue;
             };
             if message.chars().next().is_some_and(char::is_uppercase) {

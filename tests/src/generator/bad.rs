@@ -61,7 +61,9 @@ pub fn consumption(random: &mut Random, operation: Operation, institution: &str)
                 reason = Some("incomplete_line");
                 json!({"order_number": key, "updates": {"quantity": 3}})
             }
-            1 => json!({"order_number": key, "updates": {"total_amount": 50, "discount_amount": 1, "actual_amount": 50, "project_code": "PRJ-1"}}),
+            1 => {
+                json!({"order_number": key, "updates": {"total_amount": 50, "discount_amount": 1, "actual_amount": 50, "project_code": "PRJ-1"}})
+            }
             _ => json!({"order_number": key, "updates": {"order_date": null}}),
         },
         Operation::Delete => json!({"order_number": Value::Null}),

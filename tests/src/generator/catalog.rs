@@ -41,8 +41,7 @@ pub fn consultant(random: &mut Random, number: u64) -> Sample {
     let home = *random.pick(&super::INSTITUTIONS);
     let name = format!("顾问{}", random.below(9));
     let arrival = json!({"consultant_id": number, "name": name, "department": "咨询部", "institution_code": home});
-    let row =
-        json!({"staff_code": code, "role": "CONSULTANT", "institution_code": home, "name": name, "department": "咨询部"});
+    let row = json!({"staff_code": code, "role": "CONSULTANT", "institution_code": home, "name": name, "department": "咨询部"});
     Sample::new("staff", code, arrival, Meaning::Row(row))
 }
 
@@ -65,7 +64,8 @@ pub fn product(random: &mut Random, number: u64) -> Sample {
     let fen = random.between(1, 999_999);
     let price = *random.pick(&["price", "standard_price"]);
     let level = random.between(1, 5);
-    let mut arrival = json!({"product_code": code, "name": "保妥适 100U", "brand": "Allergan", "unit": "瓶", "effect_level": level});
+    let mut arrival =
+        json!({"product_code": code, "name": "保妥适 100U", "brand": "Allergan", "unit": "瓶", "effect_level": level});
     arrival[price] = yuan(fen);
     let row = json!({"product_code": code, "name": "保妥适 100U", "brand": "Allergan", "unit": "瓶", "effect_level": level,
         "standard_price": yuan_text(fen)});
@@ -77,8 +77,7 @@ pub fn medical_product(random: &mut Random, number: u64) -> Sample {
     let fen = random.between(1, 999_999);
     let code = format!("P{number}");
     let kind = *random.pick(&["流量品", "利润品", "高价款"]);
-    let arrival =
-        json!({"product_id": number, "product_name": "热玛吉", "department": "无创科", "product_type": kind, "standard_price": yuan(fen)});
+    let arrival = json!({"product_id": number, "product_name": "热玛吉", "department": "无创科", "product_type": kind, "standard_price": yuan(fen)});
     let row = json!({"product_code": code, "name": "热玛吉", "department": "无创科", "product_type": kind,
         "standard_price": yuan_text(fen)});
     Sample::new("product", code, arrival, Meaning::Row(row))
@@ -87,7 +86,11 @@ pub fn medical_product(random: &mut Random, number: u64) -> Sample {
 /// A relation between two catalogue entries.
 pub fn relation(random: &mut Random) -> Sample {
     let end = |random: &mut Random| {
-        if random.chance(50) { ("PROJECT", format!("PRJ-{}", random.between(1, 9))) } else { ("PRODUCT", format!("PROD-{}", random.between(1, 9))) }
+        if random.chance(50) {
+            ("PROJECT", format!("PRJ-{}", random.between(1, 9)))
+        } else {
+            ("PRODUCT", format!("PROD-{}", random.between(1, 9)))
+        }
     };
     let (from, to) = (end(random), end(random));
     let kind = *random.pick(&["UPGRADE", "SIMILAR", "COMBINATION", "PREREQUISITE", "ALTERNATIVE"]);
@@ -118,9 +121,6 @@ pub fn partial(random: &mut Random, entity: &'static str, number: u64) -> Sample
     let fen = random.between(1, 999_999);
     let description = if random.chance(30) { Value::Null } else { json!("新说明") };
     let updates = json!({"price": yuan(fen), "description": description});
-    let patch = BTreeMap::from([
-        ("standard_price".to_owned(), json!(yuan_text(fen))),
-        ("description".to_owned(), description),
-    ]);
+    let patch = BTreeMap::from([("standard_price".to_owned(), json!(yuan_text(fen))), ("description".to_owned(), description)]);
     Sample::new(entity, key.clone(), json!({field: key, "updates": updates}), Meaning::Patch(patch))
 }

@@ -139,8 +139,7 @@ pub fn partial(random: &mut Random, institution: &str, number: u64) -> Sample {
     let mut patch = BTreeMap::new();
     if random.chance(50) {
         let inner = *random.pick(&["phone", "birthday", "email", "address", "gender"]);
-        let (arrived, canonical) =
-            if random.chance(25) { (Value::Null, Value::Null) } else { person_field(random, inner) };
+        let (arrived, canonical) = if random.chance(25) { (Value::Null, Value::Null) } else { person_field(random, inner) };
         updates.insert("person".to_owned(), json!({ inner: arrived }));
         patch.insert(format!("person.{inner}"), canonical);
     }

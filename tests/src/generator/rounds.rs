@@ -145,7 +145,8 @@ impl World {
                 })
                 .collect();
             let write_offs = (0..10).map(|_| catalog::write_off(random, institution, 1)).collect();
-            for (stem, samples) in [("customers", customers), ("consumption_records", orders), ("write_off_records", write_offs)] {
+            for (stem, samples) in [("customers", customers), ("consumption_records", orders), ("write_off_records", write_offs)]
+            {
                 let samples = spoil(random, stem, Operation::Insert, institution, samples);
                 drops.push(Drop::of_institution(institution, stem, samples));
             }

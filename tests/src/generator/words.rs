@@ -6,7 +6,8 @@ use crate::random::Random;
 pub type Words = &'static [(&'static str, &'static [&'static str])];
 
 /// Genders.
-pub const GENDER: Words = &[("FEMALE", &["FEMALE", "女", "F", "female"]), ("MALE", &["MALE", "男", "M"]), ("UNKNOWN", &["UNKNOWN", "未知"])];
+pub const GENDER: Words =
+    &[("FEMALE", &["FEMALE", "女", "F", "female"]), ("MALE", &["MALE", "男", "M"]), ("UNKNOWN", &["UNKNOWN", "未知"])];
 
 /// Levels of membership.
 pub const VIP_LEVEL: Words = &[
@@ -41,8 +42,11 @@ pub const CUSTOMER_STATUS: Words = &[
 pub const STATUS: Words = &[("ACTIVE", &["ACTIVE", "active", "启用", "营业"]), ("INACTIVE", &["INACTIVE", "停业", "停用"])];
 
 /// Kinds of institutions.
-pub const INSTITUTION_TYPE: Words =
-    &[("HOSPITAL", &["HOSPITAL", "医院"]), ("CLINIC", &["CLINIC", "诊所"]), ("BEAUTY_SALON", &["BEAUTY_SALON", "美容院", "生活美容"])];
+pub const INSTITUTION_TYPE: Words = &[
+    ("HOSPITAL", &["HOSPITAL", "医院"]),
+    ("CLINIC", &["CLINIC", "诊所"]),
+    ("BEAUTY_SALON", &["BEAUTY_SALON", "美容院", "生活美容"]),
+];
 
 /// Ways to pay.
 pub const PAYMENT_METHOD: Words = &[
@@ -65,8 +69,11 @@ pub const PAYMENT_STATUS: Words = &[
 ];
 
 /// Kinds of items and orders.
-pub const ITEM_TYPE: Words =
-    &[("PROJECT", &["PROJECT", "project", "项目"]), ("PRODUCT", &["PRODUCT", "product", "产品", "商品"]), ("PACKAGE", &["PACKAGE", "套餐"])];
+pub const ITEM_TYPE: Words = &[
+    ("PROJECT", &["PROJECT", "project", "项目"]),
+    ("PRODUCT", &["PRODUCT", "product", "产品", "商品"]),
+    ("PACKAGE", &["PACKAGE", "套餐"]),
+];
 
 /// A code and a word for it.
 pub fn draw(random: &mut Random, words: Words) -> (&'static str, &'static str) {
@@ -77,7 +84,7 @@ pub fn draw(random: &mut Random, words: Words) -> (&'static str, &'static str) {
 /// A word for this code.
 pub fn word_for(random: &mut Random, words: Words, code: &str) -> &'static str {
     let (_, all) = words.iter().find(|(known, _)| *known == code).expect("a code of the list");
-    *random.pick::<&str>(all)
+    random.pick::<&str>(all)
 }
 
 /// Family names.
@@ -87,5 +94,11 @@ pub const FAMILY: [&str; 8] = ["张", "王", "李", "欧阳", "赵", "𠮷", "�
 pub const GIVEN: [&str; 8] = ["小红", "伟", "芳", "秀英", "😀", "\"引号\"", "\\n", "丽\u{200b}"];
 
 /// Notes, awkward ones among them.
-pub const NOTES: [&str; 6] =
-    ["VIP客户，注意服务质量", "'; DROP TABLE customer; --", "多行\n第二行\t制表", "皮肤敏感，注意产品选择", "emoji 👩‍⚕️ ok", "a|b\\c"];
+pub const NOTES: [&str; 6] = [
+    "VIP客户，注意服务质量",
+    "'; DROP TABLE customer; --",
+    "多行\n第二行\t制表",
+    "皮肤敏感，注意产品选择",
+    "emoji 👩‍⚕️ ok",
+    "a|b\\c",
+];

@@ -99,8 +99,11 @@ fn vertices(data: &Path, oracle: &Oracle) {
 
 fn edges(data: &Path, oracle: &Oracle) {
     let expected = graph::edges(oracle);
-    let entity_edges: BTreeSet<String> =
-        oracle.live("catalog_relation").into_values().filter_map(|row| Some(row["relation_type"].as_str()?.to_lowercase())).collect();
+    let entity_edges: BTreeSet<String> = oracle
+        .live("catalog_relation")
+        .into_values()
+        .filter_map(|row| Some(row["relation_type"].as_str()?.to_lowercase()))
+        .collect();
     let found: BTreeSet<Edge> = stores::edges(data)
         .into_iter()
         .map(|edge| if entity_edges.contains(&edge.kind) { Edge { rank: 0, ..edge } } else { edge })
@@ -126,7 +129,8 @@ fn points(data: &Path, oracle: &Oracle) {
         assert_eq!(point.payload["key"], place.1, "point {place:?}: key in the payload");
         let leaves = leaves(row);
         for column in columns {
-            let value = leaves.iter().find(|(path, _)| path.replace('.', "_") == **column).map_or(&Value::Null, |(_, value)| value);
+            let value =
+                leaves.iter().find(|(path, _)| path.replace('.', "_") == **column).map_or(&Value::Null, |(_, value)| value);
             assert_eq!(&point.payload[column], value, "point {place:?}: payload `{column}`");
         }
     }
