@@ -24,8 +24,8 @@ use crate::record::{Append, crc};
 const QUEUE_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Bytes after which a group is closed: larger ones spill the page cache, smaller ones sync more often.
 const GROUP_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// Rows per statement: more gain nothing measurable.
-const STATEMENT_ROWS: usize = 64;
+/// Rows per statement: more gain nothing measurable, and each partition keeps such a statement prepared.
+const STATEMENT_ROWS: usize = 16;
 
 /// Bytes per permit of the queue's semaphore, whose count is limited to 32 bits.
 const PERMIT_BYTES: usize = 1024;
@@ -246,7 +246,7 @@ impl Thread {
     fn insert(&self, rows: &Rows<'_>) -> rusqlite::Result<()> {
         let head = format!("INSERT INTO r{} (offset, time, key, value, crc) VALUES ", rows.partition_id);
         let mut rest = rows.rows.as_slice();
-        for size in [STATEMENT_ROWS, 8, 1] {
+        for size in [STATEMENT_ROWS, 1] {
             if rest.len() < size {
                 continue;
             }
