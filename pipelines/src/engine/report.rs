@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use tidemark_log::Log;
+use tidemark_log::{Log, ReadLimit};
 use tokio::time::Instant;
 
 use super::cursors::{Part, bytes_of, oldest_of, records_of};
@@ -13,6 +13,9 @@ use crate::status::{StagePosition, StageState, StatusBoard};
 
 /// How often a busy stage looks how far it is from the end: each look asks the log once per partition.
 const LAG_EVERY: Duration = Duration::from_millis(250);
+
+/// What is read to learn the age of a record.
+const FIRST_RECORD: ReadLimit = ReadLimit { records_max: 1, bytes_max: 1 };
 
 /// One stage's mouth.
 #[derive(Debug, Clone)]
@@ -138,12 +141,27 @@ impl Reporter {
     pub(crate) fn quiet(&mut self) {
         self.oldest = None;
         self.lag_known_at = None;
-        self.update(|line| {
-            line.quiet = true;
-            line.lag_records = 0;
-            line.lag_seconds = 0;
-        });
-        self.emit_lag(0, 0);
+        self.update(|line| line.quiet = true);
+        self.tell_lag(0, 0);
+    }
+
+    /// Looks how far a stage that does not work falls behind: from where it stood last, and the age of what it wants next.
+    pub(crate) async fn lag_while_down(&mut self, log: &dyn Log) {
+        let stands = self.board.positions().borrow().get(&*self.stage).cloned().unwrap_or_default();
+        let (mut records, mut oldest) = (0, None::<i64>);
+        for (topic, partition, next) in &stands {
+            // A log that does not answer is what the stage fails by; its text says so.
+            let Ok(bounds) = log.bounds(topic, *partition).await else { return };
+            if bounds.end <= *next {
+                continue;
+            }
+            records += bounds.end - next;
+            let Ok(first) = log.read(topic, *partition, *next, FIRST_RECORD).await else { return };
+            if let Some(record) = first.iter().next() {
+                oldest = Some(oldest.map_or(record.timestamp, |oldest| oldest.min(record.timestamp)));
+            }
+        }
+        self.tell_lag(records, oldest.map_or(0, age_seconds));
     }
 
     /// Looks how far the committed positions are from the end; too soon after the last look it does nothing.
@@ -160,14 +178,14 @@ impl Reporter {
         }
         self.lag_known_at = Some(now);
         let seconds = if records == 0 { 0 } else { self.oldest.map_or(0, age_seconds) };
+        self.tell_lag(records, seconds);
+    }
+
+    fn tell_lag(&self, records: u64, seconds: u64) {
         self.update(|line| {
             line.lag_records = records;
             line.lag_seconds = seconds;
         });
-        self.emit_lag(records, seconds);
-    }
-
-    fn emit_lag(&self, records: u64, seconds: u64) {
         if self.stage.starts_with("sink.") {
             ::metrics::gauge!(metrics::SINK_LAG_RECORDS, "stage" => self.label()).set(records as f64);
             ::metrics::gauge!(metrics::SINK_LAG_SECONDS, "stage" => self.label()).set(seconds as f64);

@@ -42,6 +42,7 @@ pub(super) async fn run(pipeline: &Pipeline, name: &str, mut stage: impl Stage) 
         }
         let pause = retry.pause(failure.class);
         session.report.degraded(&failure, pause);
+        session.report.lag_while_down(&*pipeline.log).await;
         match pause {
             None => return,
             Some(pause) => {

@@ -4,27 +4,17 @@
 //! Afterwards states, stores, receipts and dead letters must be what an oracle says that shares no code with the fold.
 //! A failing seed is printed; `TIDEMARK_SEED=<seed>` runs it alone.
 
-#[path = "simulation/chaos.rs"]
-mod chaos;
-#[path = "support/oracle.rs"]
-mod oracle;
-#[path = "simulation/script.rs"]
 mod script;
-#[path = "simulation/store.rs"]
-mod store;
-#[path = "support/thing.rs"]
-mod thing;
-#[path = "simulation/verdict.rs"]
 mod verdict;
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use chaos::{Chaos, SlowLog};
+use crate::chaos::{Chaos, SlowLog};
+use crate::store::{Content, MemorySink};
+use crate::thing::{self, Spec};
 use script::{Scripted, script};
-use store::{Content, MemorySink};
-use thing::Spec;
 use tidemark_connector_core::Connector;
 use tidemark_log::memory::{MemoryLog, MemoryOptions};
 use tidemark_log::{LogIdentity, Topics};

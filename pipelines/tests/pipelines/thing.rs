@@ -9,7 +9,7 @@ use tidemark_schemas::{Catalog, Entity, json as rows, row};
 
 use crate::oracle::Told;
 
-const THING: &str = r#"{
+pub(crate) const THING: &str = r#"{
   "type": "record", "name": "thing", "namespace": "tidemark", "doc": "For tests.",
   "tidemark": {"title": "物", "key": "code", "graph": "vertex", "analytics": {"order_by": ["code"]}},
   "fields": [

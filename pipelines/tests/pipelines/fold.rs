@@ -1,16 +1,11 @@
 //! The fold's rules one by one, its laws for random sequences, and the hard cases by name.
 
-#[path = "support/oracle.rs"]
-mod oracle;
-#[path = "support/thing.rs"]
-mod thing;
-
 use std::collections::BTreeMap;
 
-use oracle::{Known, Word};
+use crate::oracle::{self, Known, Word};
+use crate::thing::{self, Spec, catalog, delete, insert, listed, told, update};
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use thing::{Spec, catalog, delete, insert, listed, told, update};
 use tidemark_pipelines::fold::decide::{Kind, Origin, decide};
 use tidemark_schemas::change::Operation;
 use tidemark_schemas::codec::{decode_state, encode_state};

@@ -11,7 +11,7 @@ use tidemark_schemas::codec::{decode_change, decode_state};
 use tidemark_schemas::json::row_to_json;
 use tidemark_sink_core::Role;
 
-use crate::World;
+use super::World;
 use crate::oracle::{Known, Word, tell};
 use crate::store::POISON;
 use crate::thing::{thing, told};

@@ -1,0 +1,18 @@
+//! What the fold and the engine do: rule by rule, case by case, and all together in a seeded simulation.
+
+#[cfg(test)]
+mod chaos;
+#[cfg(test)]
+mod engine;
+#[cfg(test)]
+mod fold;
+#[cfg(test)]
+mod oracle;
+#[cfg(test)]
+mod place;
+#[cfg(test)]
+mod simulation;
+#[cfg(test)]
+mod store;
+#[cfg(test)]
+mod thing;
