@@ -61,11 +61,22 @@ impl SinkBatch {
     /// as refused, all of them at once; those excluded before are left out of everything.
     #[allow(clippy::type_complexity, reason = "a pair of results; naming it would say less")]
     pub fn collapse(&self) -> Result<(Vec<SinkRow<'_>>, u64), Vec<RejectedRow>> {
-        let mut rows = Vec::with_capacity(self.parts.iter().map(|part| part.records.len()).sum());
+        self.collapse_where(|_| true)
+    }
+
+    /// The same for the entities that a store keeps; records of others are skipped undecoded.
+    #[allow(clippy::type_complexity, reason = "as collapse")]
+    pub fn collapse_where(&self, keeps: impl Fn(&Entity) -> bool) -> Result<(Vec<SinkRow<'_>>, u64), Vec<RejectedRow>> {
+        let mut rows = Vec::new();
         let mut skipped = 0;
         let mut refused = Vec::new();
         for (index, part) in self.parts.iter().enumerate() {
+            if !keeps(&part.entity) {
+                skipped += part.records.iter().filter(|record| !self.is_excluded(part, record.offset)).count() as u64;
+                continue;
+            }
             let start = rows.len();
+            rows.reserve(part.records.len());
             for record in part.records.iter() {
                 if self.is_excluded(part, record.offset) {
                     continue;

@@ -3,25 +3,48 @@
 //! All that they share (transactions, positions, epochs, error classes) is in `store` and `meta`; a role says only what becomes
 //! of a row. The public modules give the statements that make each store's tables, so that a bench can fill equal ones bare.
 
+pub mod analytics;
 mod failure;
+pub mod graph;
 mod meta;
+mod owned;
+mod properties;
 pub mod relational;
 mod report;
 mod statement;
 mod store;
 mod table;
+pub mod vector;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use tidemark_schemas::Catalog;
 use tidemark_sink_core::Sink;
+use tidemark_sink_core::embedder::Embedder;
 
 use crate::store::SqliteSink;
+
+pub use vector::search::{Hit, Query, search};
 
 /// The relational store in this file.
 pub fn relational(path: PathBuf, catalog: Arc<Catalog>) -> Box<dyn Sink> {
     Box::new(SqliteSink::new(path, Arc::new(relational::Relational::new(catalog))))
+}
+
+/// The graph store in this file.
+pub fn graph(path: PathBuf, catalog: Arc<Catalog>) -> Box<dyn Sink> {
+    Box::new(SqliteSink::new(path, Arc::new(graph::Graph::new(catalog))))
+}
+
+/// The vector store in this file, filled by this embedder.
+pub fn vector(path: PathBuf, catalog: Arc<Catalog>, embedder: Arc<dyn Embedder>) -> Box<dyn Sink> {
+    Box::new(SqliteSink::new(path, Arc::new(vector::Vector::new(catalog, embedder))))
+}
+
+/// The analytics store in this file. `vip_levels` are the customers' levels that count as VIP.
+pub fn analytics(path: PathBuf, catalog: Arc<Catalog>, vip_levels: Vec<String>) -> Box<dyn Sink> {
+    Box::new(SqliteSink::new(path, Arc::new(analytics::Analytics::new(catalog, vip_levels))))
 }
 
 #[cfg(test)]

@@ -28,9 +28,6 @@ CREATE TABLE IF NOT EXISTS tidemark_position(
 CREATE TABLE IF NOT EXISTS tidemark_derivation(entity TEXT PRIMARY KEY, fingerprint INTEGER NOT NULL) WITHOUT ROWID;
 ";
 
-/// What the names of these tables begin with.
-pub(crate) const PREFIX: &str = "tidemark_";
-
 /// Whether the file is a store at all.
 pub(crate) fn exists(connection: &Connection) -> Result<bool, rusqlite::Error> {
     connection.query_row("SELECT count(*) FROM sqlite_schema WHERE name = 'tidemark_meta'", [], |row| row.get(0))
@@ -126,15 +123,13 @@ pub(crate) fn derive(connection: &Connection, fingerprints: &[(String, u64)]) ->
     Ok(())
 }
 
-/// All positions of the known entities, by entity and partition.
-pub(crate) fn positions(connection: &Connection, known: &[(String, u64)]) -> Result<Vec<StorePosition>, rusqlite::Error> {
+/// All positions, by entity and partition.
+pub(crate) fn positions(connection: &Connection) -> Result<Vec<StorePosition>, rusqlite::Error> {
     let mut statement = connection.prepare("SELECT entity, partition, next FROM tidemark_position ORDER BY entity, partition")?;
     let rows = statement.query_map([], |row| {
         Ok(StorePosition { entity: row.get(0)?, partition: row.get(1)?, next: row.get::<_, i64>(2)?.cast_unsigned() })
     })?;
-    let mut positions = rows.collect::<Result<Vec<_>, _>>()?;
-    positions.retain(|position| known.iter().any(|(entity, _)| *entity == position.entity));
-    Ok(positions)
+    rows.collect()
 }
 
 /// Whether rows of this part are written when they are not older (else: only when they are newer).

@@ -15,7 +15,7 @@ use tidemark_sink_core::{Role, SinkBatch, SinkRow};
 use crate::failure::Failure;
 use crate::statement::{literal, quoted};
 use crate::store::Adapter;
-use crate::table::{Lists, Table, column_names, create_statement};
+use crate::table::{self, Table};
 
 /// Raised when the same row would be kept otherwise.
 const FORMAT: u64 = 1;
@@ -25,7 +25,7 @@ pub const DANGLING_REFERENCE: &str = "dangling_reference";
 
 /// The statements that make an entity's table and its indexes: what a bare writer needs to compare itself with this store.
 pub fn ddl(entity: &Entity) -> Vec<String> {
-    let mut statements = vec![create_statement(entity, Lists::Kept)];
+    let mut statements = vec![table::ddl(entity)];
     for column in entity.references.iter().filter(|reference| reference.item.is_none()).map(|reference| column(entity, reference))
     {
         let (index, table) = (quoted(&format!("{}_{column}", entity.name)), quoted(&entity.name));
@@ -36,7 +36,7 @@ pub fn ddl(entity: &Entity) -> Vec<String> {
 
 /// Names of the columns of an entity's table, in order.
 pub fn columns(entity: &Entity) -> Vec<String> {
-    column_names(entity, Lists::Kept)
+    table::names(entity).map(str::to_owned).collect()
 }
 
 /// The statement that makes the view of dangling references.
@@ -119,7 +119,7 @@ pub(crate) struct Relational {
 
 impl Relational {
     pub(crate) fn new(catalog: Arc<Catalog>) -> Self {
-        let tables = catalog.entities().iter().map(|entity| (entity.name.clone(), Table::new(entity, Lists::Kept))).collect();
+        let tables = catalog.entities().iter().map(|entity| (entity.name.clone(), Table::new(entity))).collect();
         Self { catalog, tables }
     }
 }
@@ -127,6 +127,10 @@ impl Relational {
 impl Adapter for Relational {
     fn role(&self) -> Role {
         Role::Relational
+    }
+
+    fn keeps(&self, entity: &str) -> bool {
+        self.tables.contains_key(entity)
     }
 
     fn fingerprints(&self) -> Vec<(String, u64)> {

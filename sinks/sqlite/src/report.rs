@@ -12,13 +12,13 @@ use crate::statement::quoted;
 use crate::store::{Adapter, connect_to_read};
 
 /// Positions; none for a store that is not there.
-pub(crate) fn positions(path: &Path, adapter: &dyn Adapter) -> Result<Vec<StorePosition>, SinkError> {
+pub(crate) fn positions(path: &Path) -> Result<Vec<StorePosition>, SinkError> {
     let look = || -> Result<_, Failure> {
         let Some(connection) = connect_to_read(path)? else { return Ok(Vec::new()) };
         if !meta::exists(&connection)? || !is_complete(&connection)? {
             return Ok(Vec::new());
         }
-        Ok(meta::positions(&connection, &adapter.fingerprints())?)
+        Ok(meta::positions(&connection)?)
     };
     look().map_err(|failure| failure.classify(path, "reading"))
 }

@@ -33,11 +33,6 @@ impl Ladder {
         }
     }
 
-    /// The statement for this number of rows, as it stands in the ladder.
-    pub(crate) fn sql(&self, rows: usize) -> Option<&str> {
-        self.steps.iter().find(|(step, _)| *step == rows).map(|(_, sql)| sql.as_str())
-    }
-
     /// Runs over all rows and returns how many were changed.
     pub(crate) fn run<R>(
         &self,

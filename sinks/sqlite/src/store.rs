@@ -17,6 +17,7 @@ use async_trait::async_trait;
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 use tidemark_log::LogIdentity;
 use tidemark_sink_core::{Applied, Role, Sink, SinkBatch, SinkError, SinkRow, StorePosition, StoreReport};
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use crate::failure::{Failure, fatal};
@@ -41,7 +42,10 @@ pub(crate) trait Adapter: Send + Sync + 'static {
         4096
     }
 
-    /// The entities kept here, each with the fingerprint of what its rows are derived by.
+    /// Whether rows of this entity are kept here; others are passed over.
+    fn keeps(&self, entity: &str) -> bool;
+
+    /// All entities, also those passed over, each with the fingerprint of what its rows are derived by.
     fn fingerprints(&self) -> Vec<(String, u64)>;
 
     /// Makes or migrates, additively, tables, indexes and views.
@@ -103,10 +107,13 @@ impl SqliteSink {
 
 fn start(path: &Path, adapter: &Arc<dyn Adapter>) -> Result<mpsc::Sender<Job>, SinkError> {
     let (jobs, inbox) = mpsc::channel::<Job>();
+    // An adapter may have to wait for something asynchronous: it does so on its own thread, driven by the caller's runtime.
+    let runtime = Handle::current();
     let mut owner = Owner { path: path.to_owned(), adapter: Arc::clone(adapter), open: None };
     std::thread::Builder::new()
         .name(format!("sink-{}", adapter.role().name()))
         .spawn(move || {
+            let _entered = runtime.enter();
             while let Ok(job) = inbox.recv() {
                 job(&mut owner);
             }
@@ -131,8 +138,8 @@ impl Sink for SqliteSink {
     }
 
     async fn positions(&self) -> Result<Vec<StorePosition>, SinkError> {
-        let (path, adapter) = (self.path.clone(), Arc::clone(&self.adapter));
-        beside(move || report::positions(&path, &*adapter)).await
+        let path = self.path.clone();
+        beside(move || report::positions(&path)).await
     }
 
     async fn check(&self, log: LogIdentity) -> StoreReport {
@@ -185,9 +192,8 @@ impl Owner {
         meta::bind(&transaction, &self.path, self.adapter.role(), log)?;
         let epoch = meta::raise_epoch(&transaction)?;
         self.adapter.create(&transaction)?;
-        let fingerprints = self.adapter.fingerprints();
-        meta::derive(&transaction, &fingerprints)?;
-        let positions = meta::positions(&transaction, &fingerprints)?;
+        meta::derive(&transaction, &self.adapter.fingerprints())?;
+        let positions = meta::positions(&transaction)?;
         transaction.commit()?;
         let file = identity_of(&self.path).ok_or_else(|| gone(&self.path))?;
         Ok((Open { connection, epoch, file }, positions))
@@ -200,7 +206,7 @@ impl Owner {
         if identity_of(&self.path) != Some(open.file) {
             return Err(gone(&self.path));
         }
-        let (rows, skipped) = batch.collapse().map_err(SinkError::Rejected)?;
+        let (rows, skipped) = batch.collapse_where(|entity| self.adapter.keeps(&entity.name)).map_err(SinkError::Rejected)?;
         let written = write(&self.path, &*self.adapter, open, batch, &rows, abandoned)
             .map_err(|failure| failure.classify(&self.path, "writing"))?;
         Ok(Applied { written, skipped: skipped + rows.len() as u64 - written })

@@ -10,3 +10,21 @@ async fn the_relational_store_keeps_the_contract() {
     let fixture = Fixture::new(Catalog::built_in());
     contract::run(&fixture, || async { Store::fresh(Kind::Relational, fixture.catalog()) }).await;
 }
+
+#[tokio::test]
+async fn the_graph_store_keeps_the_contract() {
+    let fixture = Fixture::new(Catalog::built_in());
+    contract::run(&fixture, || async { Store::fresh(Kind::Graph, fixture.catalog()) }).await;
+}
+
+#[tokio::test]
+async fn the_vector_store_keeps_the_contract() {
+    let fixture = Fixture::new(Catalog::built_in());
+    contract::run(&fixture, || async { Store::fresh(Kind::Vector, fixture.catalog()) }).await;
+}
+
+#[tokio::test]
+async fn the_analytics_store_keeps_the_contract() {
+    let fixture = Fixture::new(Catalog::built_in());
+    contract::run(&fixture, || async { Store::fresh(Kind::Analytics, fixture.catalog()) }).await;
+}

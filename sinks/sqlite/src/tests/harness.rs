@@ -11,11 +11,15 @@ use tempfile::TempDir;
 use tidemark_schemas::Catalog;
 use tidemark_sink_core::Sink;
 use tidemark_sink_core::contract::{StoreHarness, StoredRow};
+use tidemark_sink_core::embedder::ngram::NgramEmbedder;
 
 /// Which store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Relational,
+    Graph,
+    Vector,
+    Analytics,
 }
 
 pub(crate) struct Store {
@@ -70,18 +74,43 @@ impl StoreHarness for Store {
         let (path, catalog) = (self.path(), Arc::clone(&self.catalog));
         match self.kind {
             Kind::Relational => crate::relational(path, catalog),
+            Kind::Graph => crate::graph(path, catalog),
+            Kind::Vector => crate::vector(path, catalog, Arc::new(NgramEmbedder)),
+            Kind::Analytics => crate::analytics(path, catalog, vip_levels()),
         }
     }
 
     async fn rows(&self, entity: &str) -> BTreeMap<String, StoredRow> {
+        let prefix = entity.len() + 2;
+        let of_table = format!("SELECT key, version, deleted_at IS NOT NULL FROM {entity}");
+        let whole = format!("SELECT key, * FROM {entity}");
         let (keys, contents) = match self.kind {
-            Kind::Relational => (
-                format!("SELECT key, version, deleted_at IS NOT NULL FROM {entity}"),
-                vec![format!("SELECT key, * FROM {entity} ORDER BY key")],
+            Kind::Relational => (of_table, vec![whole]),
+            Kind::Graph => (
+                format!("SELECT substr(vid, {prefix}), version, deleted_at IS NOT NULL FROM vertex WHERE tag = '{entity}'"),
+                vec![
+                    format!("SELECT substr(vid, {prefix}), * FROM vertex WHERE tag = '{entity}'"),
+                    format!(
+                        "SELECT substr(src, {prefix}), * FROM edge WHERE src LIKE '{entity}:%' ORDER BY src, type, dst, rank"
+                    ),
+                ],
             ),
+            Kind::Vector => (
+                format!("SELECT key, version, deleted_at IS NOT NULL FROM point WHERE entity = '{entity}'"),
+                vec![format!("SELECT key, * FROM point WHERE entity = '{entity}'")],
+            ),
+            Kind::Analytics if entity == "consumption" => {
+                (of_table, vec![whole, "SELECT key, * FROM consumption_line ORDER BY key, position".to_owned()])
+            }
+            Kind::Analytics => (of_table, vec![whole]),
         };
         let mut rows = BTreeMap::new();
-        if !self.has_table(entity) {
+        let table = match self.kind {
+            Kind::Graph => "vertex",
+            Kind::Vector => "point",
+            _ => entity,
+        };
+        if !self.has_table(table) {
             return rows;
         }
         for line in self.query(&keys) {
@@ -98,4 +127,8 @@ impl StoreHarness for Store {
         }
         rows
     }
+}
+
+fn vip_levels() -> Vec<String> {
+    ["GOLD", "PLATINUM", "DIAMOND"].map(str::to_owned).to_vec()
 }

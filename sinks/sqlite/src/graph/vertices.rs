@@ -1,0 +1,204 @@
+//! Vertices with the out-edges that their references are.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use rusqlite::{Connection, OptionalExtension};
+use tidemark_schemas::attributes::Target;
+use tidemark_schemas::entity::{FieldType, ReferencePath};
+use tidemark_schemas::{Cell, Entity, text};
+use tidemark_sink_core::SinkRow;
+
+use crate::owned::Owned;
+use crate::properties::Object;
+use crate::statement::{Binder, Ladder};
+
+/// The statements, shared by all entities.
+#[derive(Debug)]
+pub(super) struct Vertices {
+    insert: Ladder,
+    replace: Ladder,
+    insert_edge: Ladder,
+}
+
+/// The statements with one entity.
+pub(super) struct OfEntity<'v> {
+    statements: &'v Vertices,
+    entity: &'v Entity,
+    /// What an edge's source begins with.
+    prefix: String,
+}
+
+/// One out-edge of a row of the chunk; its texts stand in the chunk's buffer.
+struct Edge<'r> {
+    source: Range<usize>,
+    kind: &'r str,
+    target: Range<usize>,
+    rank: i64,
+    version: i64,
+}
+
+impl Vertices {
+    pub(super) fn new() -> Self {
+        let vertex = "INSERT INTO vertex(vid, tag, version, deleted_at, props)";
+        let sets = "tag = excluded.tag, version = excluded.version, deleted_at = excluded.deleted_at, props = excluded.props";
+        Self {
+            insert: Ladder::insert(vertex, 5, "ON CONFLICT(vid) DO NOTHING"),
+            replace: Ladder::insert(vertex, 5, &format!("ON CONFLICT(vid) DO UPDATE SET {sets}")),
+            insert_edge: Ladder::insert("INSERT OR REPLACE INTO edge(src, type, dst, rank, version, props)", 6, ""),
+        }
+    }
+
+    pub(super) fn of<'v>(&'v self, entity: &'v Entity) -> OfEntity<'v> {
+        OfEntity { statements: self, entity, prefix: format!("{}:", entity.name) }
+    }
+}
+
+impl OfEntity<'_> {
+    fn vid(&self, row: &SinkRow<'_>, out: &mut String) {
+        out.push_str(&self.prefix);
+        out.push_str(&row.state.key);
+    }
+
+    fn bind(&self, binder: &mut Binder<'_, '_>, row: &SinkRow<'_>) -> Result<(), rusqlite::Error> {
+        let state = &row.state;
+        binder.written(|out| self.vid(row, out))?;
+        binder.value(self.entity.name.as_str())?;
+        binder.value(state.version.cast_signed())?;
+        binder.moment(state.deleted.then_some(state.changed_at))?;
+        binder.written(|out| write_scalars(self.entity, &state.row, out))
+    }
+}
+
+impl Owned for OfEntity<'_> {
+    fn insert(&self, connection: &Connection, rows: &[&SinkRow<'_>]) -> Result<usize, rusqlite::Error> {
+        self.statements.insert.run(connection, rows, |binder, row| self.bind(binder, row))
+    }
+
+    fn stored_version(&self, connection: &Connection, row: &SinkRow<'_>) -> Result<Option<i64>, rusqlite::Error> {
+        let mut vid = String::new();
+        self.vid(row, &mut vid);
+        let mut statement = connection.prepare_cached("SELECT version FROM vertex WHERE vid = ?")?;
+        statement.query_row([vid], |row| row.get(0)).optional()
+    }
+
+    fn replace(&self, connection: &Connection, rows: &[&SinkRow<'_>]) -> Result<(), rusqlite::Error> {
+        self.statements.replace.run(connection, rows, |binder, row| self.bind(binder, row)).map(|_| ())
+    }
+
+    fn remove_owned(&self, connection: &Connection, row: &SinkRow<'_>) -> Result<(), rusqlite::Error> {
+        let mut source = String::new();
+        self.vid(row, &mut source);
+        connection.prepare_cached("DELETE FROM edge WHERE src = ? AND owner IS NULL")?.execute([source]).map(|_| ())
+    }
+
+    fn insert_owned(&self, connection: &Connection, rows: &[&SinkRow<'_>]) -> Result<(), rusqlite::Error> {
+        let mut texts = String::new();
+        let mut edges = Vec::new();
+        for row in rows.iter().filter(|row| !row.state.deleted) {
+            let start = texts.len();
+            self.vid(row, &mut texts);
+            let source = start..texts.len();
+            let version = row.state.version.cast_signed();
+            for reference in &self.entity.references {
+                each_target(reference, &row.state.row, |entity, code, rank| {
+                    let start = texts.len();
+                    texts.push_str(entity);
+                    texts.push(':');
+                    write_key(code, &mut texts);
+                    let target = start..texts.len();
+                    edges.push(Edge { source: source.clone(), kind: &reference.reference.edge, target, rank, version });
+                });
+            }
+        }
+        let bind = |binder: &mut Binder<'_, '_>, edge: &Edge<'_>| {
+            binder.value(&texts[edge.source.clone()])?;
+            binder.value(edge.kind)?;
+            binder.value(&texts[edge.target.clone()])?;
+            binder.value(edge.rank)?;
+            binder.value(edge.version)?;
+            binder.value("{}")
+        };
+        self.statements.insert_edge.run(connection, &edges, bind).map(|_| ())
+    }
+}
+
+/// The scalar columns as a JSON object, nulls left out.
+pub(super) fn write_scalars(entity: &Entity, row: &[Cell<'_>], out: &mut String) {
+    let mut object = Object::begin(out);
+    for column in &entity.columns {
+        match column.path.get(row) {
+            Cell::Array(_) | Cell::Null => {}
+            cell @ Cell::Decimal(value) => {
+                let kind = FieldType::Decimal { precision: 28, scale: value.scale() };
+                object.cell(&column.name, &kind, cell);
+            }
+            cell => object.cell(&column.name, &FieldType::Bool, cell),
+        }
+    }
+    object.end();
+}
+
+/// Calls for every target of a reference: its entity, its code, and the edge's rank.
+fn each_target<'r>(reference: &'r ReferencePath, row: &'r [Cell<'_>], mut call: impl FnMut(&'r str, Cow<'r, str>, i64)) {
+    let Some((position, line)) = reference.item else {
+        let (last, way) = reference.path.positions.split_last().expect("a path is never empty");
+        let mut cells = row;
+        for position in way {
+            let Cell::Record(nested) = &cells[*position] else { return };
+            cells = nested;
+        }
+        if let Some((entity, code)) = target(reference, cells, *last) {
+            call(entity, code, 0);
+        }
+        return;
+    };
+    let Cell::Array(items) = reference.path.get(row) else { return };
+    for (index, item) in (1_i64..).zip(items) {
+        let Cell::Record(cells) = item else { continue };
+        let rank = match line.map(|line| &cells[line]) {
+            Some(Cell::Int(number)) => *number,
+            _ => index,
+        };
+        if let Some((entity, code)) = target(reference, cells, position) {
+            call(entity, code, rank);
+        }
+    }
+}
+
+/// What one referencing cell points to; nothing for a null one, or one whose deciding field names no entity.
+fn target<'r>(reference: &'r ReferencePath, cells: &'r [Cell<'_>], position: usize) -> Option<(&'r str, Cow<'r, str>)> {
+    let code = code_of(&cells[position])?;
+    let entity = match &reference.reference.target {
+        Target::Entity(entity) => entity,
+        Target::By { cases, .. } => cases.get(cells[reference.by?].as_text()?)?,
+    };
+    Some((entity, code))
+}
+
+/// A code as text.
+pub(super) fn code_of<'r>(cell: &'r Cell<'_>) -> Option<Cow<'r, str>> {
+    match cell {
+        Cell::Text(code) => Some(Cow::Borrowed(code.as_ref())),
+        Cell::Int(number) => {
+            let mut code = String::new();
+            text::write_int(*number, &mut code);
+            Some(Cow::Owned(code))
+        }
+        _ => None,
+    }
+}
+
+/// The key of one part, as [`tidemark_schemas::Key::join`] makes it.
+pub(super) fn write_key(code: Cow<'_, str>, out: &mut String) {
+    if !code.contains(['|', '\\']) {
+        out.push_str(&code);
+        return;
+    }
+    for character in code.chars() {
+        if matches!(character, '|' | '\\') {
+            out.push('\\');
+        }
+        out.push(character);
+    }
+}
