@@ -3,76 +3,80 @@
 //! All pure, over positional cells and the record that they belong to. Nothing here parses or formats.
 
 use rust_decimal::Decimal;
-use xxhash_rust::xxh3::Xxh3;
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::cell::{Cell, Row};
 use crate::codec::rows::unscaled;
 use crate::entity::{FieldType, RecordType};
+
+/// Room for the names and values of a usual row; a longer one makes it grow.
+const GATHERED_BYTES: usize = 1024;
 
 /// xxh3 over name and value of the non-null fields, so that a new schema field changes no hash.
 ///
 /// Each value goes in with a tag of its type and, where its length varies, that length, so that no two rows run together.
 /// A decimal counts by its whole number at the field's scale: 1.5 and 1.50 are one value.
 pub fn hash(record: &RecordType, row: &[Cell<'_>]) -> u64 {
-    let mut hasher = Xxh3::new();
-    hash_record(record, row, &mut hasher);
-    hasher.digest()
+    // Gathered first: one call over all of it costs a third of many small ones.
+    let mut gathered = Vec::with_capacity(GATHERED_BYTES);
+    gather_record(record, row, &mut gathered);
+    xxh3_64(&gathered)
 }
 
-fn hash_record(record: &RecordType, row: &[Cell<'_>], hasher: &mut Xxh3) {
+fn gather_record(record: &RecordType, row: &[Cell<'_>], out: &mut Vec<u8>) {
     for (field, cell) in record.fields.iter().zip(row) {
         if !cell.is_null() {
-            hash_text(&field.name, hasher);
-            hash_value(&field.kind, cell, hasher);
+            gather_text(&field.name, out);
+            gather_value(&field.kind, cell, out);
         }
     }
     // No field's name is this long: it marks the end of a record.
-    hasher.update(&u32::MAX.to_le_bytes());
+    out.extend_from_slice(&u32::MAX.to_le_bytes());
 }
 
-fn hash_text(text: &str, hasher: &mut Xxh3) {
-    hasher.update(&(text.len() as u32).to_le_bytes());
-    hasher.update(text.as_bytes());
+fn gather_text(text: &str, out: &mut Vec<u8>) {
+    out.extend_from_slice(&(text.len() as u32).to_le_bytes());
+    out.extend_from_slice(text.as_bytes());
 }
 
-fn hash_value(kind: &FieldType, cell: &Cell<'_>, hasher: &mut Xxh3) {
+fn gather_value(kind: &FieldType, cell: &Cell<'_>, out: &mut Vec<u8>) {
     match (kind, cell) {
-        (_, Cell::Null) => hasher.update(b"0"),
-        (_, Cell::Bool(value)) => hasher.update(&[b'b', u8::from(*value)]),
-        (_, Cell::Int(value)) => hash_number(b'i', *value, hasher),
+        (_, Cell::Null) => out.extend_from_slice(b"0"),
+        (_, Cell::Bool(value)) => out.extend_from_slice(&[b'b', u8::from(*value)]),
+        (_, Cell::Int(value)) => gather_number(b'i', *value, out),
         (_, Cell::Text(text)) => {
-            hasher.update(b"t");
-            hash_text(text, hasher);
+            out.extend_from_slice(b"t");
+            gather_text(text, out);
         }
         (FieldType::Decimal { scale, .. }, Cell::Decimal(value)) => {
-            hasher.update(b"d");
-            hasher.update(&scaled(*value, *scale).to_le_bytes());
+            out.extend_from_slice(b"d");
+            out.extend_from_slice(&scaled(*value, *scale).to_le_bytes());
         }
         (_, Cell::Decimal(value)) => {
-            hasher.update(b"d");
-            hasher.update(&value.normalize().serialize());
+            out.extend_from_slice(b"d");
+            out.extend_from_slice(&value.normalize().serialize());
         }
-        (_, Cell::Date(days)) => hash_number(b'D', (*days).into(), hasher),
-        (_, Cell::Timestamp(micros)) => hash_number(b'T', *micros, hasher),
+        (_, Cell::Date(days)) => gather_number(b'D', (*days).into(), out),
+        (_, Cell::Timestamp(micros)) => gather_number(b'T', *micros, out),
         (FieldType::Record(nested), Cell::Record(row)) => {
-            hasher.update(b"r");
-            hash_record(nested, row, hasher);
+            out.extend_from_slice(b"r");
+            gather_record(nested, row, out);
         }
         (FieldType::Array(items), Cell::Array(cells)) => {
-            hash_number(b'a', cells.len() as i64, hasher);
+            gather_number(b'a', cells.len() as i64, out);
             for cell in cells {
-                hash_value(items, cell, hasher);
+                gather_value(items, cell, out);
             }
         }
         // A cell of another type than its field's: no row that passed `check` has one.
-        (_, Cell::Record(_) | Cell::Array(_)) => hasher.update(b"?"),
+        (_, Cell::Record(_) | Cell::Array(_)) => out.extend_from_slice(b"?"),
     }
 }
 
-fn hash_number(tag: u8, value: i64, hasher: &mut Xxh3) {
+fn gather_number(tag: u8, value: i64, out: &mut Vec<u8>) {
     let mut bytes = [tag; 9];
     bytes[1..].copy_from_slice(&value.to_le_bytes());
-    hasher.update(&bytes);
+    out.extend_from_slice(&bytes);
 }
 
 fn scaled(value: Decimal, scale: u32) -> i128 {

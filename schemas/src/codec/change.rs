@@ -4,9 +4,8 @@ use std::borrow::Cow;
 
 use uuid::Uuid;
 
-use super::DecodeError;
 use super::rows;
-use super::wire::{Input, NULL, VALUE, put_bytes, put_long, put_optional_text};
+use super::wire::{Damage, Input, NULL, VALUE, put_bytes, put_long, put_optional_text};
 use crate::change::{Change, Operation};
 use crate::entity::Entity;
 
@@ -46,7 +45,7 @@ pub(super) fn write(entity: &Entity, change: &Change<'_>, out: &mut Vec<u8>) {
 }
 
 /// Reads the body that [`write()`] wrote.
-pub(super) fn read<'b>(entity: &Entity, input: &mut Input<'b>) -> Result<Change<'b>, DecodeError> {
+pub(super) fn read<'b>(entity: &Entity, input: &mut Input<'b>) -> Result<Change<'b>, Damage> {
     let change = Change {
         key: Cow::Borrowed(input.text()?),
         tenant: input.optional_text()?.map(Cow::Borrowed),
@@ -67,9 +66,9 @@ pub(super) fn read<'b>(entity: &Entity, input: &mut Input<'b>) -> Result<Change<
 }
 
 /// What no schema says: only a delete comes without a row.
-pub(super) fn check(change: &Change<'_>) -> Result<(), DecodeError> {
+pub(super) fn check(change: &Change<'_>) -> Result<(), Damage> {
     if change.operation != Operation::Delete && change.row.is_none() {
-        return Err(DecodeError::Damaged("an insert or update has no row"));
+        return Err(Damage(&"an insert or update has no row"));
     }
     Ok(())
 }
@@ -82,25 +81,23 @@ fn operation_index(operation: Operation) -> i64 {
     }
 }
 
-pub(super) fn read_operation(input: &mut Input<'_>) -> Result<Operation, DecodeError> {
+pub(super) fn read_operation(input: &mut Input<'_>) -> Result<Operation, Damage> {
     match input.long()? {
         0 => Ok(Operation::Insert),
         1 => Ok(Operation::Update),
         2 => Ok(Operation::Delete),
-        _ => Err(DecodeError::Damaged("there is no such operation")),
+        _ => Err(Damage(&"there is no such operation")),
     }
 }
 
-pub(super) fn read_mask(input: &mut Input<'_>) -> Result<Vec<u32>, DecodeError> {
-    rows::read_items(input, |input| {
-        u32::try_from(input.int()?).map_err(|_| DecodeError::Damaged("a mask holds a negative number"))
-    })
+pub(super) fn read_mask(input: &mut Input<'_>) -> Result<Vec<u32>, Damage> {
+    rows::read_items(input, |input| u32::try_from(input.int()?).map_err(|_| Damage(&"a mask holds a negative number")))
 }
 
-pub(super) fn read_optional_long(input: &mut Input<'_>) -> Result<Option<i64>, DecodeError> {
+pub(super) fn read_optional_long(input: &mut Input<'_>) -> Result<Option<i64>, Damage> {
     if input.is_value()? { input.long().map(Some) } else { Ok(None) }
 }
 
-pub(super) fn read_uuid(input: &mut Input<'_>) -> Result<Uuid, DecodeError> {
-    Uuid::from_slice(input.take(16)?).map_err(|_| DecodeError::Damaged("an event id is not 16 bytes"))
+pub(super) fn read_uuid(input: &mut Input<'_>) -> Result<Uuid, Damage> {
+    Uuid::from_slice(input.take(16)?).map_err(|_| Damage(&"an event id is not 16 bytes"))
 }

@@ -4,8 +4,7 @@ use std::borrow::Cow;
 
 use rust_decimal::Decimal;
 
-use super::DecodeError;
-use super::wire::{CAPACITY_TRUSTED, Input, NULL, VALUE, put_bytes, put_long, put_unscaled};
+use super::wire::{CAPACITY_TRUSTED, Damage, Input, NULL, VALUE, put_bytes, put_long, put_unscaled};
 use crate::cell::{Cell, Row};
 use crate::entity::{FieldType, RecordType};
 
@@ -76,48 +75,76 @@ fn misfit(name: &str) -> ! {
 }
 
 /// Reads a row.
-pub(super) fn read<'b>(record: &RecordType, input: &mut Input<'b>) -> Result<Row<'b>, DecodeError> {
-    let mut row = Vec::with_capacity(record.fields.len());
-    for field in &record.fields {
-        let cell = if field.nullable && !input.is_value()? { Cell::Null } else { read_value(&field.kind, input)? };
-        row.push(cell);
+pub(super) fn read<'b>(record: &RecordType, input: &mut Input<'b>) -> Result<Row<'b>, Damage> {
+    let mut row = Vec::new();
+    row.resize_with(record.fields.len(), || Cell::Null);
+    for (field, cell) in record.fields.iter().zip(&mut row) {
+        if !field.nullable || input.is_value()? {
+            read_value(&field.kind, input, cell)?;
+        }
     }
     Ok(row)
 }
 
+/// Puts the value where it belongs. (Given back in a `Result` or pushed it would be moved once or twice more, and loading
+/// what has just been stored in smaller pieces costs more than all of the reading.)
 #[inline]
-fn read_value<'b>(kind: &FieldType, input: &mut Input<'b>) -> Result<Cell<'b>, DecodeError> {
-    Ok(match kind {
-        FieldType::Text { .. } => Cell::Text(Cow::Borrowed(input.text()?)),
-        FieldType::Int { .. } => Cell::Int(input.long()?),
-        FieldType::Decimal { scale, .. } => Cell::Decimal(read_decimal(*scale, input)?),
-        FieldType::Date => Cell::Date(input.int()?),
-        FieldType::Timestamp => Cell::Timestamp(input.long()?),
-        FieldType::Bool => Cell::Bool(input.boolean()?),
-        FieldType::Record(nested) => Cell::Record(read(nested, input)?),
-        FieldType::Array(items) => Cell::Array(read_items(input, |input| read_value(items, input))?),
-    })
+fn read_value<'b>(kind: &FieldType, input: &mut Input<'b>, cell: &mut Cell<'b>) -> Result<(), Damage> {
+    match kind {
+        FieldType::Text { .. } => *cell = Cell::Text(Cow::Borrowed(input.text()?)),
+        FieldType::Int { .. } => *cell = Cell::Int(input.long()?),
+        FieldType::Decimal { scale, .. } => *cell = Cell::Decimal(read_decimal(*scale, input)?),
+        FieldType::Date => *cell = Cell::Date(input.int()?),
+        FieldType::Timestamp => *cell = Cell::Timestamp(input.long()?),
+        FieldType::Bool => *cell = Cell::Bool(input.boolean()?),
+        FieldType::Record(nested) => *cell = Cell::Record(read(nested, input)?),
+        FieldType::Array(items) => {
+            let mut read = Vec::new();
+            read_blocks(input, &mut read, |input, read| {
+                read.push(Cell::Null);
+                let last = read.len() - 1;
+                read_value(items, input, &mut read[last])
+            })?;
+            *cell = Cell::Array(read);
+        }
+    }
+    Ok(())
 }
 
-pub(super) fn read_decimal(scale: u32, input: &mut Input<'_>) -> Result<Decimal, DecodeError> {
-    Decimal::try_from_i128_with_scale(input.unscaled()?, scale)
-        .map_err(|_| DecodeError::Damaged("a decimal has no digits or too many"))
+pub(super) fn read_decimal(scale: u32, input: &mut Input<'_>) -> Result<Decimal, Damage> {
+    let unscaled = input.unscaled()?;
+    if let Ok(short) = i64::try_from(unscaled) {
+        return Ok(Decimal::new(short, scale));
+    }
+    Decimal::try_from_i128_with_scale(unscaled, scale).map_err(|_| Damage(&"a decimal has no digits or too many"))
 }
 
 /// Reads an array, whatever its blocks.
 pub(super) fn read_items<'b, T>(
     input: &mut Input<'b>,
-    mut read_item: impl FnMut(&mut Input<'b>) -> Result<T, DecodeError>,
-) -> Result<Vec<T>, DecodeError> {
+    mut read_item: impl FnMut(&mut Input<'b>) -> Result<T, Damage>,
+) -> Result<Vec<T>, Damage> {
     let mut items = Vec::new();
+    read_blocks(input, &mut items, |input, items| {
+        items.push(read_item(input)?);
+        Ok(())
+    })?;
+    Ok(items)
+}
+
+fn read_blocks<'b, T>(
+    input: &mut Input<'b>,
+    items: &mut Vec<T>,
+    mut push_item: impl FnMut(&mut Input<'b>, &mut Vec<T>) -> Result<(), Damage>,
+) -> Result<(), Damage> {
     loop {
         let count = input.block()?;
         if count == 0 {
-            return Ok(items);
+            return Ok(());
         }
         items.reserve(count.min(CAPACITY_TRUSTED));
         for _ in 0..count {
-            items.push(read_item(input)?);
+            push_item(input, items)?;
         }
     }
 }

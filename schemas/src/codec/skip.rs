@@ -5,8 +5,7 @@ use std::collections::HashMap;
 use apache_avro::Schema;
 use apache_avro::schema::UuidSchema;
 
-use super::DecodeError;
-use super::wire::Input;
+use super::wire::{Damage, Input};
 
 /// Deepest nesting of a writer's schema that is followed; more is a schema that holds itself.
 const DEPTH_MAX: usize = 32;
@@ -115,7 +114,7 @@ fn is_without_bytes(layout: &Layout) -> bool {
 }
 
 /// Passes over one value.
-pub(super) fn skip(layout: &Layout, input: &mut Input<'_>) -> Result<(), DecodeError> {
+pub(super) fn skip(layout: &Layout, input: &mut Input<'_>) -> Result<(), Damage> {
     match layout {
         Layout::Nothing => {}
         Layout::Varint => {
@@ -138,7 +137,7 @@ pub(super) fn skip(layout: &Layout, input: &mut Input<'_>) -> Result<(), DecodeE
         },
         Layout::Union(branches) => {
             let branch = usize::try_from(input.long()?).ok().and_then(|index| branches.get(index));
-            skip(branch.ok_or(DecodeError::Damaged("a union has no such branch"))?, input)?;
+            skip(branch.ok_or(Damage(&"a union has no such branch"))?, input)?;
         }
         Layout::Record(fields) => {
             for field in fields {

@@ -2,9 +2,8 @@
 
 use std::borrow::Cow;
 
-use super::DecodeError;
 use super::rows;
-use super::wire::{Input, NULL, VALUE, put_bytes, put_long, put_optional_text};
+use super::wire::{Damage, Input, NULL, VALUE, put_bytes, put_long, put_optional_text};
 use crate::entity::Entity;
 use crate::state::{SnapshotMemory, State};
 
@@ -42,7 +41,7 @@ fn write_snapshot(entity: &Entity, snapshot: &SnapshotMemory<'_>, out: &mut Vec<
 }
 
 /// Reads the body that [`write()`] wrote.
-pub(super) fn read<'b>(entity: &Entity, input: &mut Input<'b>) -> Result<State<'b>, DecodeError> {
+pub(super) fn read<'b>(entity: &Entity, input: &mut Input<'b>) -> Result<State<'b>, Damage> {
     Ok(State {
         key: Cow::Borrowed(input.text()?),
         tenant: input.optional_text()?.map(Cow::Borrowed),
@@ -62,6 +61,6 @@ pub(super) fn read<'b>(entity: &Entity, input: &mut Input<'b>) -> Result<State<'
     })
 }
 
-pub(super) fn read_partition(input: &mut Input<'_>) -> Result<u32, DecodeError> {
-    u32::try_from(input.int()?).map_err(|_| DecodeError::Damaged("a partition is negative"))
+pub(super) fn read_partition(input: &mut Input<'_>) -> Result<u32, Damage> {
+    u32::try_from(input.int()?).map_err(|_| Damage(&"a partition is negative"))
 }

@@ -6,12 +6,11 @@ use apache_avro::Schema;
 use apache_avro::schema::{RecordField, RecordSchema};
 use uuid::Uuid;
 
-use super::super::DecodeError;
 use super::super::change::{check, read_mask, read_operation, read_optional_long, read_uuid};
 use super::super::rows::read_items;
 use super::super::skip::{Layout, Names, layout, skip};
 use super::super::state::read_partition;
-use super::super::wire::Input;
+use super::super::wire::{Damage, Input};
 use super::record_of;
 use super::row::{Numbers, RowPlan};
 use crate::cell::Row;
@@ -73,7 +72,7 @@ impl ChangePlan {
     }
 
     /// Reads the body.
-    pub(crate) fn read<'b>(&self, input: &mut Input<'b>) -> Result<Change<'b>, DecodeError> {
+    pub(crate) fn read<'b>(&self, input: &mut Input<'b>) -> Result<Change<'b>, Damage> {
         let mut change = Change {
             key: Cow::Borrowed(""),
             tenant: None,
@@ -143,7 +142,7 @@ impl StatePlan {
     }
 
     /// Reads the body.
-    pub(crate) fn read<'b>(&self, input: &mut Input<'b>) -> Result<State<'b>, DecodeError> {
+    pub(crate) fn read<'b>(&self, input: &mut Input<'b>) -> Result<State<'b>, Damage> {
         let mut state = State {
             key: Cow::Borrowed(""),
             tenant: None,
@@ -174,7 +173,7 @@ impl StatePlan {
         Ok(state)
     }
 
-    fn read_snapshot<'b>(&self, input: &mut Input<'b>) -> Result<SnapshotMemory<'b>, DecodeError> {
+    fn read_snapshot<'b>(&self, input: &mut Input<'b>) -> Result<SnapshotMemory<'b>, Damage> {
         let mut snapshot = SnapshotMemory { source: Cow::Borrowed(""), hash: 0, row: None };
         for slot in &self.snapshot_slots {
             match slot {
@@ -189,9 +188,9 @@ impl StatePlan {
     }
 }
 
-const NO_SUCH_SLOT: DecodeError = DecodeError::Damaged("its plan names a field that no envelope has");
+const NO_SUCH_SLOT: Damage = Damage(&"its plan names a field that no envelope has");
 
-fn read_optional_row<'b>(plan: &RowPlan, input: &mut Input<'b>) -> Result<Option<Row<'b>>, DecodeError> {
+fn read_optional_row<'b>(plan: &RowPlan, input: &mut Input<'b>) -> Result<Option<Row<'b>>, Damage> {
     if input.is_value()? { plan.read(input).map(Some) } else { Ok(None) }
 }
 

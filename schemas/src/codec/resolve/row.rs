@@ -5,10 +5,9 @@ use std::borrow::Cow;
 use apache_avro::Schema;
 use apache_avro::schema::RecordSchema;
 
-use super::super::DecodeError;
 use super::super::rows::{read_decimal, read_items};
 use super::super::skip::{Layout, Names, layout, named, skip};
-use super::super::wire::Input;
+use super::super::wire::{Damage, Input};
 use super::record_of;
 use crate::cell::{Cell, Row};
 use crate::entity::{FieldType, RecordType};
@@ -89,7 +88,7 @@ impl RowPlan {
     }
 
     /// Reads a row as the reader's.
-    pub(super) fn read<'b>(&self, input: &mut Input<'b>) -> Result<Row<'b>, DecodeError> {
+    pub(super) fn read<'b>(&self, input: &mut Input<'b>) -> Result<Row<'b>, Damage> {
         let mut row = vec![Cell::Null; self.width];
         for step in &self.steps {
             match step {
@@ -98,7 +97,7 @@ impl RowPlan {
                     if presence.is_value(input)? {
                         row[*position] = value.read(input)?;
                     } else if !reader_nullable {
-                        return Err(DecodeError::Damaged("null where this schema allows none"));
+                        return Err(Damage(&"null where this schema allows none"));
                     }
                 }
             }
@@ -143,12 +142,12 @@ fn presence<'s>(schema: &'s Schema, name: &str) -> Result<(Presence, &'s Schema)
 }
 
 impl Presence {
-    fn is_value(&self, input: &mut Input<'_>) -> Result<bool, DecodeError> {
+    fn is_value(&self, input: &mut Input<'_>) -> Result<bool, Damage> {
         match self {
             Self::Always => Ok(true),
             Self::Union { null_branch } => match input.long()? {
                 branch @ (0 | 1) => Ok(branch != *null_branch),
-                _ => Err(DecodeError::Damaged("a union has no such branch")),
+                _ => Err(Damage(&"a union has no such branch")),
             },
         }
     }
@@ -181,7 +180,7 @@ impl ValuePlan {
         })
     }
 
-    fn read<'b>(&self, input: &mut Input<'b>) -> Result<Cell<'b>, DecodeError> {
+    fn read<'b>(&self, input: &mut Input<'b>) -> Result<Cell<'b>, Damage> {
         Ok(match self {
             Self::Bool => Cell::Bool(input.boolean()?),
             Self::Int => Cell::Int(input.long()?),
