@@ -180,6 +180,11 @@ pub struct ReferencePath {
 impl Entity {
     /// The key of a row; `None` when a part is null.
     pub fn key_of(&self, row: &[Cell<'_>]) -> Option<Key> {
+        if let [path] = self.key.as_slice()
+            && let Cell::Text(text) = path.get(row)
+        {
+            return Some(Key::join([text.as_ref()]));
+        }
         let mut parts = Vec::with_capacity(self.key.len());
         for path in &self.key {
             match path.get(row) {

@@ -14,6 +14,10 @@ impl Key {
             if number > 0 {
                 text.push('|');
             }
+            if !part.bytes().any(|byte| matches!(byte, b'|' | b'\\')) {
+                text.push_str(part);
+                continue;
+            }
             for character in part.chars() {
                 if matches!(character, '|' | '\\') {
                     text.push('\\');

@@ -1,5 +1,6 @@
 use super::*;
 use crate::attributes::{Graph, Target};
+use crate::cell::Cell;
 
 fn files(list: &[(&str, &str)]) -> Vec<(String, String)> {
     list.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect()
@@ -149,4 +150,22 @@ fn writer_schemas_are_one_pair_an_entity_and_all_differ() {
         catalog.learn(entity, json).unwrap();
     }
     assert!(catalog.plans.read().unwrap().is_empty(), "our own schemas need no plan");
+}
+
+#[test]
+fn the_key_of_a_row_joins_its_fields() {
+    let catalog = Catalog::built_in();
+    let relation = catalog.entity("catalog_relation").unwrap();
+    let mut row = vec![Cell::Null; relation.record.fields.len()];
+    for (cell, text) in row.iter_mut().zip(["PROJECT", "A|1", "PRODUCT", "B", "UPGRADE"]) {
+        *cell = Cell::text(text);
+    }
+    assert_eq!(relation.key_of(&row).unwrap().as_str(), r"PROJECT|A\|1|PRODUCT|B|UPGRADE");
+    row[4] = Cell::Null;
+    assert_eq!(relation.key_of(&row), None);
+    let customer = catalog.entity("customer").unwrap();
+    let mut row = vec![Cell::Null; customer.record.fields.len()];
+    assert_eq!(customer.key_of(&row), None);
+    row[0] = Cell::text("BJ|C1");
+    assert_eq!(customer.key_of(&row).unwrap().as_str(), r"BJ\|C1");
 }
