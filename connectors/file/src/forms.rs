@@ -8,6 +8,7 @@ mod names;
 pub mod notes;
 mod order;
 mod plan;
+mod properties;
 mod value;
 
 use std::sync::Arc;

@@ -1,0 +1,238 @@
+//! The connector: one file after the other, each claimed, published, decided, put to its place.
+//!
+//! Guarantees: one claim is decided before the next begins; the checkpoint stands in the same append as the records; whatever is
+//! cut off is taken up by `open` with the same numbers. Relies on one instance per source (a newer epoch ends this one).
+//! On failure: the error says what to do; what was durable stays, the rest is done again. A file that cannot be put to its place
+//! is kept aside and tried again while others go on.
+
+mod begin;
+mod finish;
+mod idle;
+
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use sha2::{Digest, Sha256};
+use tidemark_connector_core::port::ConnectorCounts;
+use tidemark_connector_core::{Connector, ConnectorError, Step, progress};
+use tidemark_log::{Append, Log, Topics};
+use tidemark_schemas::Catalog;
+
+use crate::claim::{Claim, SOURCE};
+use crate::clock::Clock;
+use crate::complete::{Completeness, Waits};
+use crate::forms::Forms;
+use crate::inspect::Inspection;
+use crate::ledger::Ledger;
+use crate::options::FileOptions;
+use crate::publish::{Batch, Publication};
+use crate::receipts::Answers;
+use crate::scan::Candidate;
+use crate::settle::Attempt;
+use crate::stats::{Statistics, StatisticsHandle};
+use crate::tree::Tree;
+use crate::watch::Watcher;
+
+/// The file connector.
+pub struct FileConnector {
+    log: Arc<dyn Log>,
+    topics: Topics,
+    forms: Forms,
+    catalog: Arc<Catalog>,
+    options: FileOptions,
+    clock: Clock,
+    tree: Option<Arc<Tree>>,
+    watcher: Option<Watcher>,
+    ledger: Ledger,
+    epoch: u64,
+    partitions: HashMap<String, u32>,
+    /// Hash over all code lists.
+    vocabularies: u64,
+    work: Work,
+    queue: VecDeque<Candidate>,
+    completeness: Completeness,
+    /// Closed in memory, to be appended with the next claim or when there is nothing else to do.
+    closing: Vec<Claim>,
+    unarchived: Vec<Settlement>,
+    statistics: StatisticsHandle,
+    requests: BTreeMap<String, Statistics>,
+    read_again: HashSet<String>,
+    counts: ConnectorCounts,
+    next_look: Option<Duration>,
+    last_cleaning: Option<Duration>,
+}
+
+/// What is under way.
+enum Work {
+    None,
+    Inspecting(Candidate, Box<Inspection>),
+    Publishing(Box<Publication>, Option<Box<Batch>>),
+    Settling(Box<Settlement>),
+}
+
+/// A claim whose records are all published.
+struct Settlement {
+    claim: Claim,
+    answers: Answers,
+    attempt: Attempt,
+    /// Whether it stands in the statistics.
+    counted: bool,
+}
+
+impl FileConnector {
+    /// A connector; nothing is touched before `open`.
+    pub fn new(log: Arc<dyn Log>, topics: Topics, catalog: Arc<Catalog>, options: FileOptions, clock: Clock) -> Self {
+        Self {
+            log,
+            topics,
+            forms: Forms::new(&catalog),
+            options,
+            clock,
+            tree: None,
+            watcher: None,
+            ledger: Ledger::default(),
+            epoch: 0,
+            partitions: HashMap::new(),
+            vocabularies: hash_vocabularies(&catalog),
+            catalog,
+            work: Work::None,
+            queue: VecDeque::new(),
+            completeness: Completeness::default(),
+            closing: Vec::new(),
+            unarchived: Vec::new(),
+            statistics: StatisticsHandle::default(),
+            requests: BTreeMap::new(),
+            read_again: HashSet::new(),
+            counts: ConnectorCounts::default(),
+            next_look: None,
+            last_cleaning: None,
+        }
+    }
+
+    /// A look at it from other tasks.
+    pub fn statistics(&self) -> StatisticsHandle {
+        self.statistics.clone()
+    }
+
+    fn tree(&self) -> Result<&Arc<Tree>, ConnectorError> {
+        self.tree.as_ref().ok_or_else(|| ConnectorError::Fatal("the file connector was stepped before it was opened".to_owned()))
+    }
+
+    fn waits(&self) -> Waits {
+        Waits { settle: self.options.settle, broken_after: self.options.broken_after }
+    }
+
+    /// Adds the claims that are closed to what is about to be appended.
+    fn put_closing(&self, append: &mut Append) {
+        for claim in &self.closing {
+            progress::put(append, &self.topics, &claim.key(), claim);
+        }
+    }
+
+    async fn append_with_closing(&mut self, mut append: Append) -> Result<(), ConnectorError> {
+        self.put_closing(&mut append);
+        if !append.is_empty() {
+            self.log.append(append).await?;
+        }
+        self.closing.clear();
+        Ok(())
+    }
+
+    /// Today in the connector's zone.
+    fn today(&self) -> String {
+        let now = jiff::Timestamp::from_microsecond(self.clock.wall_micros()).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
+        now.to_zoned(self.options.zone.clone()).date().to_string()
+    }
+}
+
+#[async_trait]
+impl Connector for FileConnector {
+    fn source(&self) -> &str {
+        SOURCE
+    }
+
+    async fn open(&mut self) -> Result<(), ConnectorError> {
+        let root = &self.options.root;
+        let tree = Tree::open(root).map_err(|cause| ConnectorError::Unavailable {
+            step: format!("open the import root {}; make it a folder that can be read and written", root.display()),
+            cause: cause.into(),
+        })?;
+        self.tree = Some(Arc::new(tree));
+        self.put_templates()?;
+        if self.options.watch && self.watcher.is_none() {
+            self.watcher = Watcher::start(&self.options.root);
+        }
+        self.work = Work::None;
+        self.queue.clear();
+        self.counts = ConnectorCounts::default();
+        self.partitions = self.log.topics().await?.into_iter().collect();
+        self.epoch = progress::take_epoch(self.log.as_ref(), &self.topics, SOURCE).await?;
+        self.ledger = Ledger::load(self.log.as_ref(), &self.topics).await?;
+        self.ledger.start_epoch(self.epoch);
+        for claim in &self.closing {
+            self.ledger.put(claim.clone());
+        }
+        Ok(())
+    }
+
+    async fn step(&mut self) -> Result<Step, ConnectorError> {
+        match std::mem::replace(&mut self.work, Work::None) {
+            Work::None => self.begin().await,
+            Work::Inspecting(candidate, inspection) => self.inspect(candidate, inspection).await,
+            Work::Publishing(publication, batch) => self.publish(publication, batch).await,
+            Work::Settling(settlement) => self.settle(settlement).await,
+        }
+    }
+
+    async fn wait(&mut self) {
+        let mut appended = self.log.appended();
+        let nap = match (&self.work, self.next_look) {
+            (Work::Settling(_), _) => self.options.scan_interval,
+            (_, Some(wait)) => wait.min(self.options.scan_interval),
+            (_, None) => self.options.scan_interval,
+        };
+        let settling = matches!(self.work, Work::Settling(_));
+        let watcher = self.watcher.as_ref();
+        let something = async {
+            match watcher {
+                Some(watcher) if !settling => watcher.changed().await,
+                _ => std::future::pending().await,
+            }
+        };
+        let answered = async {
+            // Whoever holds the log is gone: only time wakes us then.
+            if appended.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+            if !settling {
+                tokio::time::sleep(REQUEST_LOOK).await;
+            }
+        };
+        tokio::select! {
+            () = something => {}
+            () = answered => {}
+            () = tokio::time::sleep(nap) => {}
+        }
+    }
+
+    fn counts(&self) -> ConnectorCounts {
+        self.counts
+    }
+}
+
+fn hash_vocabularies(catalog: &Catalog) -> u64 {
+    let mut hasher = Sha256::new();
+    for vocabulary in catalog.vocabularies() {
+        hasher.update(format!("{} {:?}", vocabulary.name, vocabulary.codes));
+    }
+    let digest = hasher.finalize();
+    u64::from_le_bytes(digest[..8].try_into().expect("a digest is longer than eight bytes"))
+}
+
+/// How long a request of another process may go unnoticed: looking costs a scan, so not every append may cause one.
+const REQUEST_LOOK: Duration = Duration::from_millis(200);
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,370 @@
+//! Choosing the next file, the first pass, and making its claim.
+
+use std::collections::{HashMap, HashSet};
+use std::fs::File;
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+use tidemark_connector_core::{ConnectorError, Step};
+use tidemark_log::Append;
+use tidemark_schemas::Operation;
+
+use super::{FileConnector, Settlement, Work};
+use crate::claim::{Claim, Counts, Stage, hex};
+use crate::envelope::Envelope;
+use crate::forms::mapper::Mapper;
+use crate::forms::{FORMS_VERSION, Form};
+use crate::inspect::{self, InspectError, Inspected, Inspection};
+use crate::ledger::Verdict;
+use crate::places;
+use crate::publish::Publication;
+use crate::receipts::{Answers, Rejections};
+use crate::scan::{self, Candidate, Place};
+use crate::settle::Attempt;
+use crate::splitter::{Outline, SplitError};
+
+/// Bytes of the first pass in one step.
+const INSPECT_BYTES: u64 = 16 << 20;
+
+impl FileConnector {
+    /// Takes up what a dead instance left, else the next file, else whatever there is to do without files.
+    pub(super) async fn begin(&mut self) -> Result<Step, ConnectorError> {
+        let aside: HashSet<u64> = self.unarchived.iter().map(|settlement| settlement.claim.first).collect();
+        let open = self.ledger.open_claims().find(|claim| !aside.contains(&claim.first)).cloned();
+        if let Some(claim) = open {
+            return self.take_up(claim).await;
+        }
+        self.check_disk()?;
+        self.ledger.catch_up(self.log.as_ref(), &self.topics).await?;
+        if self.ledger.newest_epoch() > self.epoch {
+            return Err(ConnectorError::Fenced(crate::claim::SOURCE.to_owned()));
+        }
+        self.note_requests();
+        while let Some(candidate) = self.queue.pop_front() {
+            let unchanged = self.tree()?.signature(&candidate.path).is_ok_and(|found| found == candidate.signature);
+            if unchanged {
+                return self.start(candidate).await;
+            }
+        }
+        self.look()?;
+        match self.queue.pop_front() {
+            Some(candidate) => self.start(candidate).await,
+            None => self.idle().await,
+        }
+    }
+
+    /// Scans, and queues the files of the first group that may be read now.
+    fn look(&mut self) -> Result<(), ConnectorError> {
+        let tree = Arc::clone(self.tree()?);
+        let announced = self.watcher.as_ref().map(crate::watch::Watcher::announced).unwrap_or_default();
+        let selection = self.options.selection.clone();
+        let found = scan::list(&tree, &self.forms, &selection).map_err(|cause| ConnectorError::Unavailable {
+            step: format!("look through the import root {}", self.options.root.display()),
+            cause: cause.into(),
+        })?;
+        self.completeness.keep(&found.iter().map(|candidate| candidate.path.as_str()).collect());
+        self.next_look = None;
+        let mut held: HashSet<&str> = HashSet::new();
+        let mut ready: Vec<&Candidate> = Vec::new();
+        for candidate in &found {
+            if self.is_known(candidate) {
+                continue;
+            }
+            self.completeness.observe(&candidate.path, candidate.signature, announced.contains(&candidate.path), &self.clock);
+            if let Some(wait) = self.completeness.wait(&candidate.path, self.waits(), &self.clock) {
+                self.next_look = Some(self.next_look.map_or(wait, |known| known.min(wait)));
+                held.extend(candidate.entity.as_deref());
+            } else if candidate.entity.as_deref().is_none_or(|entity| !held.contains(entity)) {
+                ready.push(candidate);
+            }
+        }
+        let Some(first) = ready.first().copied() else { return Ok(()) };
+        // An incomplete file says no time yet: its whole group waits for it.
+        let held_in_group = |candidate: &&Candidate| candidate.entity.as_deref().is_none_or(|entity| !held.contains(entity));
+        let group: Vec<Candidate> =
+            ready.into_iter().filter(|candidate| candidate.group() == first.group()).filter(held_in_group).cloned().collect();
+        self.queue = self.sorted(&tree, group).into();
+        Ok(())
+    }
+
+    /// By the envelope's time, then by operation, then by name.
+    fn sorted(&self, tree: &crate::tree::Tree, mut group: Vec<Candidate>) -> Vec<Candidate> {
+        if group.len() < 2 || group[0].is_initial() {
+            return group;
+        }
+        let mut keys = HashMap::with_capacity(group.len());
+        for candidate in &group {
+            let envelope =
+                tree.open_file(&candidate.path).map(|file| inspect::peek(file, &self.options.zone)).unwrap_or_default();
+            let rank = envelope.parsed().map_or(candidate.hinted_rank(), |operation| operation as u8);
+            keys.insert(candidate.path.clone(), (envelope.occurred_at, rank));
+        }
+        group.sort_by(|one, other| keys[&one.path].cmp(&keys[&other.path]).then_with(|| one.path.cmp(&other.path)));
+        group
+    }
+
+    /// Whether there is nothing to do for a file as it stands.
+    fn is_known(&self, candidate: &Candidate) -> bool {
+        let aside = |claim: &Claim| claim.path == candidate.path && claim.signature == candidate.signature;
+        if self.unarchived.iter().any(|settlement| aside(&settlement.claim)) {
+            return true;
+        }
+        if !candidate.is_initial() || (self.again() && !self.read_again.contains(&candidate.path)) {
+            return false;
+        }
+        let derivation = self.derivation(candidate);
+        self.ledger
+            .initial(&candidate.path)
+            .is_some_and(|known| known.signature == candidate.signature && known.derivation == derivation)
+    }
+
+    async fn start(&mut self, candidate: Candidate) -> Result<Step, ConnectorError> {
+        let name = candidate.name().to_owned();
+        let failure = match &candidate.place {
+            Place::Misplaced { initial: true } => {
+                Some("files stand in initial/common/ or initial/institutions/<code>/; move it there".to_owned())
+            }
+            Place::Misplaced { initial: false } => {
+                Some("files stand in incremental/pending/<YYYY-MM-DD>/; move it there".to_owned())
+            }
+            _ if candidate.entity.is_none() => {
+                Some(format!("its name says not what it holds; a name starts with one of: {}", self.forms.stems()))
+            }
+            _ => None,
+        };
+        if let Some(failure) = failure {
+            return self.fail(candidate, String::new(), failure).await;
+        }
+        match self.tree()?.open_file(&candidate.path) {
+            Ok(file) => {
+                self.statistics.working_on(&candidate.path, 1, 0, candidate.signature.size);
+                let inspection = Box::new(Inspection::new(file, self.options.zone.clone()));
+                self.inspect(candidate, inspection).await
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && candidate.signature.regular => Ok(Step::Progress),
+            Err(error) => self.fail(candidate, String::new(), format!("{name} cannot be read: {error}")).await,
+        }
+    }
+
+    pub(super) async fn inspect(
+        &mut self,
+        candidate: Candidate,
+        mut inspection: Box<Inspection>,
+    ) -> Result<Step, ConnectorError> {
+        let done = tokio::task::spawn_blocking(move || {
+            let advanced = inspection.advance(INSPECT_BYTES);
+            (inspection, advanced)
+        });
+        let (inspection, advanced) =
+            done.await.map_err(|error| ConnectorError::Fatal(format!("the first pass broke off: {error}")))?;
+        match advanced {
+            Ok(None) => {
+                self.statistics.working_on(&candidate.path, 1, inspection.offset(), candidate.signature.size);
+                self.work = Work::Inspecting(candidate, inspection);
+                Ok(Step::Progress)
+            }
+            Ok(Some(inspected)) => self.claim(candidate, inspected).await,
+            Err(InspectError::Envelope(problem)) => {
+                let sha256 = self.whole_digest(&candidate);
+                self.fail(candidate, sha256, problem).await
+            }
+            Err(InspectError::Broken(error)) => {
+                self.completeness.broke(&candidate.path);
+                if self.completeness.may_grow(&candidate.path, self.waits(), &self.clock) {
+                    // Perhaps its end is not written yet. What stands behind it of the same entity must wait too.
+                    self.queue.clear();
+                    return Ok(Step::Progress);
+                }
+                let detail = match &error {
+                    SplitError::Read(cause) => format!("{error}: {cause}"),
+                    _ => error.to_string(),
+                };
+                let sha256 = self.whole_digest(&candidate);
+                self.fail(candidate, sha256, detail).await
+            }
+        }
+    }
+
+    /// sha-256 of a file that fails, for its result; empty when it cannot be read.
+    fn whole_digest(&self, candidate: &Candidate) -> String {
+        let mut hasher = Sha256::new();
+        let copied = self
+            .tree()
+            .ok()
+            .and_then(|tree| tree.open_file(&candidate.path).ok())
+            .map(|mut file| std::io::copy(&mut file, &mut hasher));
+        if matches!(copied, Some(Ok(_))) { hex(&hasher.finalize()) } else { String::new() }
+    }
+
+    /// Everything is known of the file that the first pass can know.
+    async fn claim(&mut self, candidate: Candidate, inspected: Inspected) -> Result<Step, ConnectorError> {
+        let unchanged = self.tree()?.signature(&candidate.path).is_ok_and(|found| found == candidate.signature);
+        if !unchanged || inspected.size != candidate.signature.size {
+            // It changed since it was found; the next scan sees it as it is.
+            return Ok(Step::Progress);
+        }
+        let sha256 = hex(&inspected.sha256);
+        let envelope = match (&candidate.place, inspected.outline) {
+            (Place::Initial { institution }, Outline::Array) => Ok(Envelope {
+                operation: Some("INSERT".to_owned()),
+                institution: institution.clone(),
+                ..Envelope::default()
+            }),
+            (Place::Initial { .. }, _) => Err("files under initial/ hold an array of records; an envelope goes to incremental/pending/<YYYY-MM-DD>/".to_owned()),
+            (_, Outline::Envelope) => inspected.envelope.check(candidate.name()).map(|_| inspected.envelope.clone()),
+            _ => Err("files in incremental/pending/ hold an envelope {\"operation\", \"timestamp\", \"institution_code\", \"data\": […]}".to_owned()),
+        };
+        let envelope = match envelope {
+            Ok(envelope) => envelope,
+            Err(problem) => return self.fail(candidate, sha256, problem).await,
+        };
+        let again = self.again();
+        let mut claim = self.draft(&candidate, sha256, inspected.records).await?;
+        claim.envelope = envelope;
+        claim.counts.notes = inspected.notes;
+        let mut only = None;
+        if claim.initial {
+            self.read_again.insert(candidate.path.clone());
+            let known = self.ledger.initial(&candidate.path).cloned();
+            if let Some(known) =
+                known.filter(|known| !again && known.sha256.as_ref() == claim.sha256 && known.derivation == claim.derivation)
+            {
+                // Touched, but the same: only how it looks is remembered anew.
+                let numbers = 0;
+                claim.first = known.first;
+                claim.failed = known.failed.then(|| "as before".to_owned());
+                self.close(Claim { numbers, ..claim }, known.rejected);
+                return Ok(Step::Progress);
+            }
+        } else if let Some(past) = self.ledger.content(&claim.sha256).filter(|_| !again) {
+            match past.verdict {
+                Verdict::Whole => {
+                    claim.repeats_of = Some(past.path.to_string());
+                    claim.stage = Stage::Published;
+                    return self.announce(claim).await;
+                }
+                Verdict::SomeRejected => {
+                    let (first, from) = (past.first, past.receipts_from);
+                    claim.only = Some(first);
+                    only = Some(self.rejected_of(first, from).await?);
+                }
+                Verdict::Failed => {}
+            }
+        }
+        let file = match self.tree()?.open_file(&candidate.path) {
+            Ok(file) => file,
+            // It vanished since the first pass; the scan will say what is there now.
+            Err(_) => return Ok(Step::Progress),
+        };
+        self.publish_from(claim, file, only).await
+    }
+
+    /// A claim with a number, a place and a receipts position, and nothing decided.
+    async fn draft(&mut self, candidate: &Candidate, sha256: String, records: u64) -> Result<Claim, ConnectorError> {
+        let tree = Arc::clone(self.tree()?);
+        Ok(Claim {
+            path: candidate.path.clone(),
+            sha256,
+            signature: candidate.signature,
+            first: self.ledger.next_number(),
+            // At least one, so that no two claims have the same id.
+            numbers: records.max(1),
+            initial: candidate.is_initial(),
+            derivation: self.derivation(candidate),
+            receipts_from: self.log.bounds(&self.topics.receipts, 0).await?.end,
+            destinations: places::choose(&tree, candidate, false, &self.today()),
+            counts: Counts::default(),
+            ..Claim::default()
+        })
+    }
+
+    /// A file that failed whole.
+    async fn fail(&mut self, candidate: Candidate, sha256: String, problem: String) -> Result<Step, ConnectorError> {
+        let mut claim = self.draft(&candidate, sha256, 0).await?;
+        let tree = Arc::clone(self.tree()?);
+        claim.destinations = places::choose(&tree, &candidate, true, &self.today());
+        claim.failed = Some(problem);
+        claim.stage = Stage::Published;
+        self.read_again.insert(candidate.path);
+        self.announce(claim).await
+    }
+
+    /// A claim without records: durable, then put to its place.
+    async fn announce(&mut self, claim: Claim) -> Result<Step, ConnectorError> {
+        let mut append = Append::default();
+        tidemark_connector_core::progress::put(&mut append, &self.topics, &claim.key(), &claim);
+        self.append_with_closing(append).await?;
+        self.ledger.put(claim.clone());
+        let answers = Answers::new(&claim);
+        self.work = Work::Settling(Box::new(Settlement { claim, answers, attempt: Attempt::First, counted: false }));
+        Ok(Step::Progress)
+    }
+
+    /// Goes on with a claim of an instance that died.
+    async fn take_up(&mut self, mut claim: Claim) -> Result<Step, ConnectorError> {
+        if claim.stage == Stage::Reading {
+            let tree = Arc::clone(self.tree()?);
+            let same = tree.signature(&claim.path).is_ok_and(|found| found == claim.signature);
+            if let Some(file) = same.then(|| tree.open_file(&claim.path).ok()).flatten() {
+                let only = match claim.only {
+                    Some(first) => Some(self.rejected_of(first, 0).await?),
+                    None => None,
+                };
+                return self.publish_from(claim, file, only).await;
+            }
+            claim.changed = true;
+            claim.stage = Stage::Published;
+        }
+        let answers = Answers::new(&claim);
+        self.work = Work::Settling(Box::new(Settlement { claim, answers, attempt: Attempt::Again, counted: false }));
+        Ok(Step::Progress)
+    }
+
+    async fn publish_from(&mut self, claim: Claim, file: File, only: Option<HashSet<u64>>) -> Result<Step, ConnectorError> {
+        let form = self.form(&claim)?;
+        let topic = self.topics.changes(&form.entity.name);
+        let partitions = self.partitions.get(topic.as_ref()).copied().ok_or_else(|| {
+            ConnectorError::Fatal(format!("there is no topic {topic}; run `tidemark init` with this configuration"))
+        })?;
+        let operation = claim.envelope.parsed().unwrap_or(Operation::Insert);
+        let mapper = Mapper::new(form, operation, claim.envelope.institution.clone(), self.options.zone.clone());
+        let path = claim.path.clone();
+        let publication = Publication::new(file, mapper, claim, &self.topics, partitions, only);
+        let publication =
+            publication.map_err(|cause| ConnectorError::Unavailable { step: format!("read {path}"), cause: cause.into() })?;
+        self.publish(Box::new(publication), None).await
+    }
+
+    fn form(&self, claim: &Claim) -> Result<Arc<Form>, ConnectorError> {
+        let form = self.forms.of_file(claim.file_name()).cloned();
+        form.ok_or_else(|| {
+            ConnectorError::Fatal(format!("no schema knows files like {}; put the schema that did back", claim.path))
+        })
+    }
+
+    /// Indexes of what a claim had rejected.
+    async fn rejected_of(&self, first: u64, from: u64) -> Result<HashSet<u64>, ConnectorError> {
+        let from = from.max(self.log.bounds(&self.topics.receipts, 0).await?.start);
+        let partitions = 0..self.partitions.values().copied().max().unwrap_or(1);
+        let id = tidemark_connector_core::receipt::claim_id(crate::claim::SOURCE, first);
+        let mut rejections = Rejections::new(self.log.as_ref(), &self.topics, &id, from, partitions);
+        let mut found = HashSet::new();
+        while let Some(rejection) = rejections.next().await? {
+            found.insert(rejection.index);
+        }
+        Ok(found)
+    }
+
+    /// What the rows of an initial file depend on besides the file: schema, vocabularies, forms, zone.
+    fn derivation(&self, candidate: &Candidate) -> u64 {
+        let mut hasher = Sha256::new();
+        if let Some(entity) = candidate.entity.as_ref().and_then(|name| self.catalog.entity(name)) {
+            hasher.update(entity.derivation.to_le_bytes());
+        }
+        hasher.update(self.vocabularies.to_le_bytes());
+        hasher.update(FORMS_VERSION.to_le_bytes());
+        hasher.update(self.options.zone.iana_name().unwrap_or_default());
+        let digest = hasher.finalize();
+        u64::from_le_bytes(digest[..8].try_into().expect("a digest is longer than eight bytes"))
+    }
+}

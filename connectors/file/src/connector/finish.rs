@@ -1,0 +1,165 @@
+//! Publishing, waiting for the fold's answers, and putting the file to its place.
+
+use std::sync::Arc;
+
+use tidemark_connector_core::{ConnectorError, Step, progress};
+use tidemark_log::Append;
+
+use super::{FileConnector, Settlement, Work};
+use crate::claim::{Claim, sum};
+use crate::outcome::Outcome;
+use crate::places;
+use crate::publish::{Batch, Publication};
+use crate::receipts::Answers;
+use crate::settle::{Attempt, SettleError, Settler};
+
+impl FileConnector {
+    /// Appends a batch while the next one is made.
+    pub(super) async fn publish(
+        &mut self,
+        mut publication: Box<Publication>,
+        batch: Option<Box<Batch>>,
+    ) -> Result<Step, ConnectorError> {
+        let now = self.clock.wall_micros();
+        let Some(batch) = batch else {
+            let made = tokio::task::spawn_blocking(move || {
+                let batch = publication.batch(now);
+                (publication, batch)
+            });
+            let (publication, batch) = made.await.map_err(|error| broke_off(&error))?;
+            if batch.last {
+                return self.append_last(batch).await;
+            }
+            self.work = Work::Publishing(publication, Some(Box::new(batch)));
+            return Ok(Step::Progress);
+        };
+        self.check_disk().inspect_err(|_| self.queue.clear())?;
+        let mut batch = batch;
+        let mut append = std::mem::take(&mut batch.append);
+        self.put_closing(&mut append);
+        let made = tokio::task::spawn_blocking(move || {
+            let batch = publication.batch(now);
+            (publication, batch)
+        });
+        let (appended, made) = tokio::join!(self.log.append(append), made);
+        appended?;
+        self.closing.clear();
+        self.appended(&batch);
+        let (publication, next) = made.map_err(|error| broke_off(&error))?;
+        if next.last {
+            return self.append_last(next).await;
+        }
+        self.work = Work::Publishing(publication, Some(Box::new(next)));
+        Ok(Step::Progress)
+    }
+
+    async fn append_last(&mut self, mut batch: Batch) -> Result<Step, ConnectorError> {
+        let append = std::mem::take(&mut batch.append);
+        self.append_with_closing(append).await?;
+        self.appended(&batch);
+        let answers = Answers::new(&batch.claim);
+        let attempt = Attempt::First;
+        self.work = Work::Settling(Box::new(Settlement { claim: batch.claim, answers, attempt, counted: false }));
+        Ok(Step::Progress)
+    }
+
+    /// A batch is durable.
+    fn appended(&mut self, batch: &Batch) {
+        self.counts.read += batch.read;
+        self.counts.published += batch.published;
+        self.counts.rejected += batch.rejected;
+        self.statistics.working_on(&batch.claim.path, 2, batch.offset, batch.claim.signature.size);
+        self.ledger.put(batch.claim.clone());
+    }
+
+    /// Looks for answers; with all of them there, puts everything to its place.
+    pub(super) async fn settle(&mut self, mut settlement: Box<Settlement>) -> Result<Step, ConnectorError> {
+        let complete = settlement.answers.complete(self.log.as_ref(), &self.topics, &settlement.claim).await;
+        match complete {
+            Ok(true) => {}
+            Ok(false) => {
+                // What closed before need not wait for this one.
+                if !self.closing.is_empty() {
+                    self.append_with_closing(Append::default()).await?;
+                }
+                self.work = Work::Settling(settlement);
+                return Ok(Step::Waiting);
+            }
+            Err(error) => {
+                self.work = Work::Settling(settlement);
+                return Err(error.into());
+            }
+        }
+        match self.put_away(&mut settlement).await {
+            Ok(()) => Ok(Step::Progress),
+            Err(SettleError::Log(error)) => Err(error.into()),
+            Err(error) => {
+                tracing::error!(%error, path = settlement.claim.path, "a decided file cannot be put to its place; it is tried again");
+                settlement.attempt = Attempt::Again;
+                self.unarchived.push(*settlement);
+                Ok(Step::Progress)
+            }
+        }
+    }
+
+    /// Puts a decided claim's files away and closes it.
+    pub(super) async fn put_away(&mut self, settlement: &mut Settlement) -> Result<(), SettleError> {
+        let answers: Vec<_> = settlement.answers.by_partition.iter().map(|(partition, receipt)| (*partition, *receipt)).collect();
+        let kind = self.forms.of_file(settlement.claim.file_name()).map_or("", |form| form.kind.as_str()).to_owned();
+        let outcome = Outcome::new(&settlement.claim, &kind, &sum(answers.iter().map(|(_, receipt)| *receipt)));
+        if !settlement.counted {
+            settlement.counted = true;
+            self.report(&outcome);
+        }
+        while !settlement.claim.changed {
+            let Some(tree) = self.tree.clone() else { break };
+            let settler = Settler { log: self.log.as_ref(), topics: &self.topics, tree: &tree, attempt: settlement.attempt };
+            match settler.settle(&settlement.claim, &answers, &outcome).await {
+                Ok(()) => break,
+                Err(SettleError::Taken(path)) => self.choose_again(settlement, &tree, &path).await?,
+                Err(error) => return Err(error),
+            }
+        }
+        if settlement.claim.changed {
+            tracing::warn!(path = settlement.claim.path, "the file changed while it was read; it is read again as it is now");
+        }
+        self.close(settlement.claim.clone(), outcome.report.rejected);
+        Ok(())
+    }
+
+    async fn choose_again(
+        &mut self,
+        settlement: &mut Settlement,
+        tree: &Arc<crate::tree::Tree>,
+        taken: &str,
+    ) -> Result<(), SettleError> {
+        places::choose_again(tree, &mut settlement.claim, taken);
+        let mut append = Append::default();
+        progress::put(&mut append, &self.topics, &settlement.claim.key(), &settlement.claim);
+        self.log.append(append).await?;
+        self.ledger.put(settlement.claim.clone());
+        settlement.attempt = Attempt::Again;
+        Ok(())
+    }
+
+    fn report(&mut self, outcome: &Outcome) {
+        self.statistics.add(outcome.report.clone());
+        for (id, statistics) in &mut self.requests {
+            let asked = self.ledger.requests().get(id).is_some_and(|request| request.selection.takes(&outcome.report.path));
+            if asked {
+                statistics.add(outcome.report.clone());
+            }
+        }
+    }
+
+    /// Closes a claim: at once here, on the log with the next append.
+    pub(super) fn close(&mut self, claim: Claim, rejected: u64) {
+        let closed = claim.closed(rejected);
+        self.ledger.put(closed.clone());
+        self.closing.push(closed);
+    }
+}
+
+fn broke_off(error: &tokio::task::JoinError) -> ConnectorError {
+    ConnectorError::Fatal(format!("mapping records broke off: {error}"))
+}

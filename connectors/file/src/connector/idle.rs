@@ -1,0 +1,151 @@
+//! What there is to do when no file is: close, answer, clean up, try again what could not be put away, watch the disk.
+
+use std::time::Duration;
+
+use tidemark_connector_core::{ConnectorError, Step, progress};
+use tidemark_log::Append;
+
+use super::FileConnector;
+use crate::ledger::{ScanAnswer, answer_key};
+use crate::retention;
+use crate::settle::SettleError;
+use crate::stats::Statistics;
+use crate::templates;
+
+/// How often old files are looked for.
+const CLEANING_INTERVAL: Duration = Duration::from_secs(3_600);
+
+impl FileConnector {
+    pub(super) async fn idle(&mut self) -> Result<Step, ConnectorError> {
+        if !self.closing.is_empty() {
+            self.append_with_closing(Append::default()).await?;
+            return Ok(Step::Progress);
+        }
+        self.statistics.working_on("", 0, 0, 0);
+        let young = self.next_look.is_some();
+        if !young {
+            self.answer_requests().await?;
+        }
+        self.clean()?;
+        self.put_away_again().await?;
+        Ok(if young { Step::Waiting } else { Step::Quiet })
+    }
+
+    /// Requests of other processes start to count here.
+    pub(super) fn note_requests(&mut self) {
+        let new: Vec<String> = self.ledger.requests().keys().filter(|id| !self.requests.contains_key(*id)).cloned().collect();
+        for id in new {
+            // What is queued was chosen before the request.
+            self.queue.clear();
+            self.read_again.clear();
+            self.requests.insert(id, Statistics::default());
+        }
+    }
+
+    /// Whether what is known is read all the same.
+    pub(super) fn again(&self) -> bool {
+        let asked =
+            || self.requests.keys().filter_map(|id| self.ledger.requests().get(id)).any(|request| request.selection.again);
+        self.options.selection.again || asked()
+    }
+
+    async fn answer_requests(&mut self) -> Result<(), ConnectorError> {
+        if self.requests.is_empty() {
+            return Ok(());
+        }
+        let mut append = Append::default();
+        for (id, statistics) in &self.requests {
+            progress::put(&mut append, &self.topics, &answer_key(id), &ScanAnswer { statistics: statistics.clone() });
+        }
+        self.log.append(append).await?;
+        self.ledger.catch_up(self.log.as_ref(), &self.topics).await?;
+        self.requests.clear();
+        Ok(())
+    }
+
+    async fn put_away_again(&mut self) -> Result<(), ConnectorError> {
+        while let Some(mut settlement) = self.unarchived.pop() {
+            match self.put_away(&mut settlement).await {
+                Ok(()) => {}
+                Err(SettleError::Log(error)) => {
+                    self.unarchived.push(settlement);
+                    return Err(error.into());
+                }
+                Err(error) => {
+                    let step = format!(
+                        "{error} ({} decided files wait); make the folder writable or free space on its disk",
+                        self.unarchived.len() + 1
+                    );
+                    self.unarchived.push(settlement);
+                    return Err(ConnectorError::Unavailable { step, cause: error.into() });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn clean(&mut self) -> Result<(), ConnectorError> {
+        let Some(days) = self.options.processed_days else { return Ok(()) };
+        let now = self.clock.now();
+        if self.last_cleaning.is_some_and(|last| now.saturating_sub(last) < CLEANING_INTERVAL) {
+            return Ok(());
+        }
+        self.last_cleaning = Some(now);
+        let before = self.clock.wall_micros() / 1_000_000 - i64::from(days) * 86_400;
+        let removed = retention::clean(self.tree()?, before);
+        let removed = removed.map_err(|cause| ConnectorError::Unavailable {
+            step: "remove old files from processed/".to_owned(),
+            cause: cause.into(),
+        })?;
+        if removed > 0 {
+            tracing::info!(removed, days, "old files were removed from processed/");
+        }
+        Ok(())
+    }
+
+    /// Refuses to take in more while the disk is nearly full.
+    pub(super) fn check_disk(&self) -> Result<(), ConnectorError> {
+        let needed = self.options.disk_free_min;
+        if needed == 0 {
+            return Ok(());
+        }
+        let mut disks = vec![(self.options.root.display().to_string(), self.tree()?.free())];
+        for path in &self.options.disk_paths {
+            let free = rustix::fs::statvfs(path).map(|found| found.f_bavail.saturating_mul(found.f_frsize));
+            disks.push((path.display().to_string(), free.map_err(Into::into)));
+        }
+        for (path, free) in disks {
+            let free = free.map_err(|cause| ConnectorError::Unavailable {
+                step: format!("ask how much is free on the disk of {path}"),
+                cause: cause.into(),
+            })?;
+            if free < needed {
+                let step = format!(
+                    "intake pauses: {} MiB are free on the disk of {path}, {} MiB must be; free space or lower connectors.file.disk_free_min",
+                    free >> 20,
+                    needed >> 20
+                );
+                return Err(ConnectorError::Unavailable { step, cause: "the disk is nearly full".into() });
+            }
+        }
+        Ok(())
+    }
+
+    /// Example files, where nobody has put others.
+    pub(super) fn put_templates(&self) -> Result<(), ConnectorError> {
+        let tree = self.tree()?;
+        for (name, text) in templates::forms(&self.catalog) {
+            let path = format!("templates/{name}");
+            if tree.exists(&path) {
+                continue;
+            }
+            let written = tree.create(&path).and_then(|mut file| std::io::Write::write_all(&mut file, text.as_bytes()));
+            if let Err(error) = written {
+                // They only help people; intake must not stop for them.
+                tracing::warn!(%error, path, "a template cannot be written");
+                break;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,130 @@
+//! Which files there are, and in which order they are read.
+//!
+//! Initial before incremental; by date; then institutions → staff → projects → products → customers → consumption → write-offs →
+//! relations (the schemas' `file.order`); then the envelope's time stamp; then INSERT, UPDATE, DELETE; then name.
+
+use std::io;
+
+use crate::forms::{Forms, hint};
+use crate::options::{Part, Selection};
+use crate::tree::{Signature, Tree};
+
+/// Where a file stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// Under `initial/`; of this institution.
+    Initial { institution: Option<String> },
+    /// Under `incremental/pending/<date>/`.
+    Incremental { date: String },
+    /// Somewhere where nothing is read.
+    Misplaced { initial: bool },
+}
+
+/// A file that may be read.
+#[derive(Debug, Clone)]
+pub(crate) struct Candidate {
+    pub(crate) path: String,
+    pub(crate) place: Place,
+    pub(crate) signature: Signature,
+    /// Entity, where the name says one.
+    pub(crate) entity: Option<String>,
+    order: u32,
+}
+
+impl Candidate {
+    /// File name without folders.
+    pub(crate) fn name(&self) -> &str {
+        self.path.rsplit('/').next().unwrap_or(&self.path)
+    }
+
+    /// What files are sorted by before anything is read of them; files with the same one need a look inside.
+    pub(crate) fn group(&self) -> (bool, &str, u32) {
+        let date = match &self.place {
+            Place::Incremental { date } => date,
+            Place::Initial { .. } | Place::Misplaced { .. } => "",
+        };
+        (!self.is_initial(), date, self.order)
+    }
+
+    /// Whether it stays where it is.
+    pub(crate) fn is_initial(&self) -> bool {
+        matches!(self.place, Place::Initial { .. } | Place::Misplaced { initial: true })
+    }
+
+    /// INSERT, UPDATE, DELETE as the name says it.
+    pub(crate) fn hinted_rank(&self) -> u8 {
+        hint(self.name()).map_or(0, |operation| operation as u8)
+    }
+}
+
+/// All candidates of a selection, sorted by group and name.
+pub(crate) fn list(tree: &Tree, forms: &Forms, selection: &Selection) -> io::Result<Vec<Candidate>> {
+    let mut found = Lister { tree, forms, found: Vec::new() };
+    if !matches!(selection.part, Part::Incremental { .. }) {
+        found.files("initial", &Place::Misplaced { initial: true })?;
+        found.files("initial/common", &Place::Initial { institution: None })?;
+        found.files("initial/institutions", &Place::Misplaced { initial: true })?;
+        for entry in tree.entries("initial/institutions")? {
+            let place = Place::Initial { institution: Some(entry.name.clone()) };
+            if entry.is_dir {
+                found.files(&format!("initial/institutions/{}", entry.name), &place)?;
+            }
+        }
+    }
+    if !matches!(selection.part, Part::Initial) {
+        found.pending(selection)?;
+    }
+    let mut found = found.found;
+    found.sort_by(|one, other| one.group().cmp(&other.group()).then_with(|| one.path.cmp(&other.path)));
+    Ok(found)
+}
+
+struct Lister<'l> {
+    tree: &'l Tree,
+    forms: &'l Forms,
+    found: Vec<Candidate>,
+}
+
+impl Lister<'_> {
+    fn pending(&mut self, selection: &Selection) -> io::Result<()> {
+        const PENDING: &str = "incremental/pending";
+        let only = match &selection.part {
+            Part::Incremental { date } => date.as_deref(),
+            Part::All | Part::Initial => None,
+        };
+        if only.is_none() {
+            self.files(PENDING, &Place::Misplaced { initial: false })?;
+        }
+        for entry in self.tree.entries(PENDING)? {
+            if !entry.is_dir || only.is_some_and(|only| only != entry.name) {
+                continue;
+            }
+            let place = match crate::convert::time::date(&entry.name) {
+                Some(_) => Place::Incremental { date: entry.name.clone() },
+                None => Place::Misplaced { initial: false },
+            };
+            self.files(&format!("{PENDING}/{}", entry.name), &place)?;
+        }
+        Ok(())
+    }
+
+    fn files(&mut self, folder: &str, place: &Place) -> io::Result<()> {
+        for entry in self.tree.entries(folder)? {
+            let name = entry.name.to_lowercase();
+            if !name.ends_with(".json") || name.ends_with(".result.json") {
+                continue;
+            }
+            let path = format!("{folder}/{}", entry.name);
+            let signature = match self.tree.signature(&path) {
+                Ok(signature) => signature,
+                // Gone since the folder was read.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(error),
+            };
+            let form = self.forms.of_file(&entry.name);
+            let (order, entity) = form.map_or((0, None), |form| (form.reading_order(), Some(form.entity.name.clone())));
+            self.found.push(Candidate { path, place: place.clone(), signature, entity, order });
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,163 @@
+//! Putting a decided file to its place: rejects, original, result, in this order and each step repeatable.
+//!
+//! Relies on the destinations in the claim, which are durable before anything is moved. After a crash every step is done again:
+//! what stands at a destination of a claim that was taken up again is its own. Nothing of anybody else's is overwritten.
+
+use std::io::{self, Write};
+use std::sync::Arc;
+
+use tidemark_connector_core::receipt::Receipt;
+use tidemark_log::{Log, LogError, Topics};
+
+use crate::claim::Claim;
+use crate::outcome::Outcome;
+use crate::receipts::Rejections;
+use crate::rejects;
+use crate::tree::Tree;
+
+/// Why it did not work.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SettleError {
+    /// The log.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// Somebody took a name in the meantime: choose others.
+    #[error("the name {0} is taken")]
+    Taken(String),
+    /// The file cannot be put there; try later.
+    #[error("cannot put {path} to its place")]
+    Place {
+        /// What was being made.
+        path: String,
+        /// Why.
+        #[source]
+        cause: io::Error,
+    },
+}
+
+/// Whether this process made the claim, or took it up from one that died.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Attempt {
+    /// The first.
+    First,
+    /// Perhaps not the first: what stands at a destination is ours.
+    Again,
+}
+
+/// What is needed to put files to their places.
+pub(crate) struct Settler<'s> {
+    pub(crate) log: &'s dyn Log,
+    pub(crate) topics: &'s Topics,
+    pub(crate) tree: &'s Arc<Tree>,
+    pub(crate) attempt: Attempt,
+}
+
+impl Settler<'_> {
+    /// Does all steps for a claim that is decided.
+    pub(crate) async fn settle(&self, claim: &Claim, answers: &[(u32, Receipt)], outcome: &Outcome) -> Result<(), SettleError> {
+        let result = &claim.destinations.result;
+        self.folder_of(result)?;
+        let draft = temporary(result, claim.first);
+        let indexes = self.write_result(claim, answers, outcome, &draft).await?;
+        if let Some(place) = claim.destinations.rejects.as_ref().filter(|_| !indexes.is_empty()) {
+            self.write_rejects(claim, indexes, place).await?;
+        }
+        if let Some(place) = &claim.destinations.original {
+            self.move_original(claim, place)?;
+        }
+        // An initial file has one result, the last one's.
+        let attempt = if claim.initial { Attempt::Again } else { self.attempt };
+        self.rename(&draft, result, attempt)
+    }
+
+    async fn write_result(
+        &self,
+        claim: &Claim,
+        answers: &[(u32, Receipt)],
+        outcome: &Outcome,
+        draft: &str,
+    ) -> Result<Vec<u64>, SettleError> {
+        let place = |cause| SettleError::Place { path: claim.destinations.result.clone(), cause };
+        let file = self.tree.create(draft).map_err(place)?;
+        let mut out = io::BufWriter::with_capacity(64 * 1024, file);
+        outcome.start(&mut out).map_err(place)?;
+        let mut indexes = Vec::new();
+        if outcome.report.rejected > 0 {
+            let partitions = answers.iter().filter(|(_, receipt)| receipt.rejected > 0).map(|(partition, _)| *partition);
+            let mut rejections = Rejections::new(self.log, self.topics, &claim.id(), claim.receipts_from, partitions);
+            while let Some(rejection) = rejections.next().await? {
+                Outcome::rejection(&mut out, &rejection, indexes.is_empty()).map_err(place)?;
+                indexes.push(rejection.index);
+            }
+        }
+        Outcome::finish(&mut out, !indexes.is_empty()).map_err(place)?;
+        out.flush().map_err(place)?;
+        Ok(indexes)
+    }
+
+    async fn write_rejects(&self, claim: &Claim, indexes: Vec<u64>, place: &str) -> Result<(), SettleError> {
+        let failed = |cause| SettleError::Place { path: place.to_owned(), cause };
+        let Some(source) = self.source(claim) else {
+            tracing::warn!(path = claim.path, "the file is gone; its rejected records stand in the result and the receipts only");
+            return Ok(());
+        };
+        let source = self.tree.open_file(&source).map_err(failed)?;
+        self.folder_of(place)?;
+        let draft = temporary(place, claim.first);
+        let target = self.tree.create(&draft).map_err(failed)?;
+        let envelope = claim.envelope.clone();
+        let written = tokio::task::spawn_blocking(move || rejects::write(source, &indexes, &envelope, target)).await;
+        written.map_err(io::Error::other).and_then(|written| written).map_err(failed)?;
+        self.rename(&draft, place, self.attempt)
+    }
+
+    /// Where the bytes that were read are now.
+    fn source(&self, claim: &Claim) -> Option<String> {
+        let same = |path: &&str| self.tree.signature(path).is_ok_and(|found| found == claim.signature);
+        let places = [Some(claim.path.as_str()), claim.destinations.original.as_deref()];
+        places.into_iter().flatten().find(same).map(str::to_owned)
+    }
+
+    fn move_original(&self, claim: &Claim, place: &str) -> Result<(), SettleError> {
+        match self.tree.signature(&claim.path) {
+            Ok(found) if found == claim.signature => {}
+            // Moved before a crash, taken away, or another file by now, which is read for itself.
+            Ok(_) => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(cause) => return Err(SettleError::Place { path: place.to_owned(), cause }),
+        }
+        self.folder_of(place)?;
+        self.rename(&claim.path, place, Attempt::First)?;
+        // Replaced between the look and the rename: that file was not read, so it goes back.
+        let moved =
+            self.tree.signature(place).map(|found| found.inode == claim.signature.inode && found.size == claim.signature.size);
+        if matches!(moved, Ok(false)) {
+            return self.rename(place, &claim.path, Attempt::First);
+        }
+        Ok(())
+    }
+
+    fn folder_of(&self, path: &str) -> Result<(), SettleError> {
+        let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
+        self.tree.ensure_dir(folder).map_err(|cause| SettleError::Place { path: path.to_owned(), cause })
+    }
+
+    fn rename(&self, from: &str, to: &str, attempt: Attempt) -> Result<(), SettleError> {
+        let renamed = match attempt {
+            Attempt::First => self.tree.rename(from, to),
+            Attempt::Again => self.tree.replace(from, to),
+        };
+        match renamed {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(SettleError::Taken(to.to_owned())),
+            other => other.map_err(|cause| SettleError::Place { path: to.to_owned(), cause }),
+        }
+    }
+}
+
+/// A name beside the destination that no scan sees.
+fn temporary(place: &str, first: u64) -> String {
+    match place.rsplit_once('/') {
+        Some((folder, _)) => format!("{folder}/.tidemark-{first}.tmp"),
+        None => format!(".tidemark-{first}.tmp"),
+    }
+}

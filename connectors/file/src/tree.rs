@@ -1,0 +1,185 @@
+//! The import tree, through one capability: nothing here can name a file outside the root.
+//!
+//! Guarantees: paths are relative, with `/`; a symlink is never followed at the last step and cannot lead out of the root on the
+//! way; opening never blocks (a FIFO is refused); a rename never replaces what is there. Relies on `cap-std` for containment.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::AsFd;
+use std::path::Path;
+
+use cap_std::ambient_authority;
+use cap_std::fs::{Dir, DirBuilder, DirBuilderExt, MetadataExt, OpenOptions, OpenOptionsExt};
+use rustix::fs::{OFlags, RenameFlags};
+
+/// The folders that are made when missing.
+const FOLDERS: [&str; 7] = [
+    "initial/common",
+    "initial/institutions",
+    "incremental/pending",
+    "incremental/processed",
+    "incremental/failed",
+    "templates",
+    "",
+];
+
+/// What tells one state of a file from another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+pub(crate) struct Signature {
+    pub(crate) size: u64,
+    /// Nanoseconds since 1970.
+    pub(crate) modified: i64,
+    pub(crate) inode: u64,
+    /// Neither folder, link, FIFO nor device.
+    pub(crate) regular: bool,
+}
+
+/// The tree.
+#[derive(Debug)]
+pub(crate) struct Tree {
+    root: Dir,
+}
+
+/// One entry of a folder.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) name: String,
+    pub(crate) is_dir: bool,
+}
+
+impl Tree {
+    /// Opens the root and makes what is missing. Folders are for their owner alone: the files hold personal data.
+    pub(crate) fn open(root: &Path) -> io::Result<Self> {
+        if !root.exists() {
+            Dir::create_ambient_dir_all(root, ambient_authority())?;
+        }
+        let tree = Self { root: Dir::open_ambient_dir(root, ambient_authority())? };
+        for folder in FOLDERS.iter().filter(|folder| !folder.is_empty()) {
+            tree.ensure_dir(folder)?;
+        }
+        Ok(tree)
+    }
+
+    /// Makes a folder with all above it.
+    pub(crate) fn ensure_dir(&self, path: &str) -> io::Result<()> {
+        if self.root.symlink_metadata(path).is_ok_and(|known| known.is_dir()) {
+            return Ok(());
+        }
+        let mut builder = DirBuilder::new();
+        builder.recursive(true).mode(0o700);
+        self.root.create_dir_with(path, &builder)
+    }
+
+    /// The entries of a folder, by name; none when it is missing. Names that are not UTF-8 and hidden ones are left out.
+    pub(crate) fn entries(&self, path: &str) -> io::Result<Vec<Entry>> {
+        let read = match self.root.read_dir(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            read => read?,
+        };
+        let mut entries = Vec::new();
+        for entry in read {
+            let entry = entry?;
+            let Ok(name) = entry.file_name().into_string() else {
+                tracing::warn!(folder = path, "a file name is not UTF-8; the file is passed over");
+                continue;
+            };
+            if !name.starts_with('.') {
+                entries.push(Entry { name, is_dir: entry.file_type()?.is_dir() });
+            }
+        }
+        entries.sort_by(|one, other| one.name.cmp(&other.name));
+        Ok(entries)
+    }
+
+    /// The state of a file, links not followed.
+    pub(crate) fn signature(&self, path: &str) -> io::Result<Signature> {
+        let found = self.root.symlink_metadata(path)?;
+        Ok(Signature {
+            size: found.size(),
+            modified: found.mtime().saturating_mul(1_000_000_000).saturating_add(found.mtime_nsec()),
+            inode: found.ino(),
+            regular: found.is_file(),
+        })
+    }
+
+    /// When the entry itself last changed (written, renamed), in seconds since 1970.
+    pub(crate) fn changed_at(&self, path: &str) -> io::Result<i64> {
+        Ok(self.root.symlink_metadata(path)?.ctime())
+    }
+
+    /// Opens a regular file for reading.
+    pub(crate) fn open_file(&self, path: &str) -> io::Result<File> {
+        let mut options = OpenOptions::new();
+        let flags = OFlags::NONBLOCK | OFlags::NOFOLLOW;
+        options.read(true).custom_flags(flags.bits().cast_signed());
+        let file = self.root.open_with(path, &options)?;
+        if !file.metadata()?.is_file() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+        }
+        Ok(file.into_std())
+    }
+
+    /// A file to be written from its start; whatever stood there is gone.
+    pub(crate) fn create(&self, path: &str) -> io::Result<File> {
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(true).mode(0o600).custom_flags(OFlags::NOFOLLOW.bits().cast_signed());
+        Ok(self.root.open_with(path, &options)?.into_std())
+    }
+
+    /// Renames; `AlreadyExists` when the new name is taken.
+    pub(crate) fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        let (from_dir, from_name) = self.parent(from)?;
+        let (to_dir, to_name) = self.parent(to)?;
+        let renamed = rustix::fs::renameat_with(from_dir.as_fd(), from_name, to_dir.as_fd(), to_name, RenameFlags::NOREPLACE);
+        match renamed {
+            Ok(()) => Ok(()),
+            // A file system that cannot promise it (some network shares): look first.
+            Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => {
+                if self.exists(to) {
+                    return Err(io::ErrorKind::AlreadyExists.into());
+                }
+                from_dir.rename(from_name, &to_dir, to_name)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Renames over what is there: only for names that are ours.
+    pub(crate) fn replace(&self, from: &str, to: &str) -> io::Result<()> {
+        self.root.rename(from, &self.root, to)
+    }
+
+    /// Takes a file away; it is fine when there is none.
+    pub(crate) fn remove(&self, path: &str) -> io::Result<()> {
+        match self.root.remove_file(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            other => other,
+        }
+    }
+
+    /// Takes a folder away when it is empty.
+    pub(crate) fn remove_empty_dir(&self, path: &str) -> io::Result<()> {
+        self.root.remove_dir(path)
+    }
+
+    /// Whether there is anything under this name.
+    pub(crate) fn exists(&self, path: &str) -> bool {
+        self.root.symlink_metadata(path).is_ok()
+    }
+
+    /// Bytes free on the root's disk for us.
+    pub(crate) fn free(&self) -> io::Result<u64> {
+        let found = rustix::fs::fstatvfs(self.root.as_fd())?;
+        Ok(found.f_bavail.saturating_mul(found.f_frsize))
+    }
+
+    fn parent<'p>(&self, path: &'p str) -> io::Result<(Dir, &'p str)> {
+        match path.rsplit_once('/') {
+            Some((folder, name)) => Ok((self.root.open_dir(folder)?, name)),
+            None => Ok((self.root.try_clone()?, path)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
