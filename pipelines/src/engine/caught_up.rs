@@ -1,6 +1,7 @@
 //! Waiting until stages have passed a fixed point of the log.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tidemark_log::LogError;
 
@@ -9,13 +10,19 @@ use super::cursors::{Cursors, Side};
 use crate::fold::stage::CONSUMER;
 use crate::status::StagePosition;
 
+/// How often the positions of a fold in another process are looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
 /// See [`Pipeline::caught_up`].
 pub(super) async fn wait(pipeline: &Pipeline, stages: &[&str]) -> Result<bool, LogError> {
     if stages.contains(&CONSUMER) {
         let ends = ends_of(pipeline, Side::Changes).await?;
-        let mut appended = pipeline.log.appended();
+        // An append of positions alone wakes no reader of the log, so the board is watched for this process's own fold, and
+        // the log is looked at now and then for one elsewhere.
+        let mut positions_of_own = pipeline.board.positions();
+        let mut looks = tokio::time::interval(LOOK_EVERY);
         loop {
-            appended.borrow_and_update();
+            positions_of_own.borrow_and_update();
             let positions = pipeline.log.positions(CONSUMER).await?;
             let next = |topic: &str, partition: u32| {
                 let find = |known: &&(String, u32, u64)| *known.0 == *topic && known.1 == partition;
@@ -27,7 +34,8 @@ pub(super) async fn wait(pipeline: &Pipeline, stages: &[&str]) -> Result<bool, L
             tokio::select! {
                 biased;
                 () = pipeline.shutdown.cancelled() => return Ok(false),
-                changed = appended.changed() => if changed.is_err() { return Ok(false) },
+                _ = positions_of_own.changed() => {}
+                _ = looks.tick() => {}
             }
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! A seed decides the scripts, every delay and fault, when stages and processes die, and when the fold loses its cache.
 //! Afterwards states, stores, receipts and dead letters must be what an oracle says that shares no code with the fold.
-//! A failing seed is printed; `TIDEMARK_SEED=<seed>` runs it alone.
+//! A failing seed is printed; `TIDEMARK_SEED=<seed>` runs it alone, `TIDEMARK_SEEDS=<count>` runs more of them.
 
 mod script;
 mod verdict;
@@ -173,7 +173,8 @@ fn every_seed_ends_as_the_oracle_says() {
         }
         return;
     }
-    for seed in 0..SEEDS {
+    let seeds = std::env::var("TIDEMARK_SEEDS").map_or(SEEDS, |text| text.parse().unwrap());
+    for seed in 0..seeds {
         let run = std::panic::AssertUnwindSafe(|| simulate(seed, &catalog));
         if let Err(problem) = std::panic::catch_unwind(run) {
             println!("seed {seed} failed; TIDEMARK_SEED={seed} runs it alone");
