@@ -10,6 +10,7 @@ mod clock;
 mod complete;
 mod connector;
 mod convert;
+mod dry_run;
 mod envelope;
 mod fields;
 pub mod forms;
@@ -33,6 +34,7 @@ mod watch;
 
 pub use clock::Clock;
 pub use connector::FileConnector;
+pub use dry_run::{DryRunError, dry_run};
 pub use ledger::{ScanAnswer, ScanRequest, answer_key, request_key};
 pub use options::{FileOptions, Part, Selection};
 pub use stats::{CurrentFile, FileReport, Statistics, StatisticsHandle};

@@ -5,8 +5,10 @@
 
 use std::io;
 
+use crate::envelope::Envelope;
 use crate::forms::{Forms, hint};
 use crate::options::{Part, Selection};
+use crate::splitter::Outline;
 use crate::tree::{Signature, Tree};
 
 /// Where a file stands.
@@ -77,6 +79,37 @@ pub(crate) fn list(tree: &Tree, forms: &Forms, selection: &Selection) -> io::Res
     let mut found = found.found;
     found.sort_by(|one, other| one.group().cmp(&other.group()).then_with(|| one.path.cmp(&other.path)));
     Ok(found)
+}
+
+/// Why a file fails by its place and name alone.
+pub(crate) fn refusal(candidate: &Candidate, forms: &Forms) -> Option<String> {
+    match &candidate.place {
+        Place::Misplaced { initial: true } => {
+            Some("files stand in initial/common/ or initial/institutions/<code>/; move it there".to_owned())
+        }
+        Place::Misplaced { initial: false } => Some("files stand in incremental/pending/<YYYY-MM-DD>/; move it there".to_owned()),
+        _ if candidate.entity.is_none() => {
+            Some(format!("its name says not what it holds; a name starts with one of: {}", forms.stems()))
+        }
+        _ => None,
+    }
+}
+
+/// The envelope of a file, or what stands for it: an array where arrays belong, an envelope where those do.
+pub(crate) fn envelope_of(candidate: &Candidate, outline: Outline, found: &Envelope) -> Result<Envelope, String> {
+    match (&candidate.place, outline) {
+        (Place::Initial { institution }, Outline::Array) => {
+            Ok(Envelope { operation: Some("INSERT".to_owned()), institution: institution.clone(), ..Envelope::default() })
+        }
+        (Place::Initial { .. }, _) => {
+            Err("files under initial/ hold an array of records; an envelope goes to incremental/pending/<YYYY-MM-DD>/".to_owned())
+        }
+        (_, Outline::Envelope) => found.check(candidate.name()).map(|_| found.clone()),
+        _ => Err(
+            "files in incremental/pending/ hold an envelope {\"operation\", \"timestamp\", \"institution_code\", \"data\": […]}"
+                .to_owned(),
+        ),
+    }
 }
 
 struct Lister<'l> {

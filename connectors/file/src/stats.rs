@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
+use tidemark_connector_core::receipt::Rejection;
 
 /// Files whose counts are kept one by one; of more, only the last ones. A line costs about 200 bytes.
 const FILES_MAX: usize = 10_000;
@@ -39,6 +40,9 @@ pub struct FileReport {
     /// Why it failed whole.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failed: Option<String>,
+    /// Of a dry run, the first rejections; otherwise they stand in the result file.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rejections: Vec<Rejection>,
 }
 
 /// Of one pass, or since the start.
@@ -103,6 +107,10 @@ impl fmt::Display for Statistics {
                 (Some(failed), _) => writeln!(out, "; failed: {failed}")?,
                 (None, Some(first)) => writeln!(out, "; repeats {first}: nothing changed")?,
                 (None, None) => writeln!(out)?,
+            }
+            for rejection in &file.rejections {
+                let key = rejection.key.as_deref().unwrap_or("");
+                writeln!(out, "    record {}: {} {key} {}", rejection.index, rejection.reason, rejection.detail)?;
             }
         }
         Ok(())

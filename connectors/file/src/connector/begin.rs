@@ -11,7 +11,6 @@ use tidemark_schemas::Operation;
 
 use super::{FileConnector, Settlement, Work};
 use crate::claim::{Claim, Counts, Stage, hex};
-use crate::envelope::Envelope;
 use crate::forms::mapper::Mapper;
 use crate::forms::{FORMS_VERSION, Form};
 use crate::inspect::{self, InspectError, Inspected, Inspection};
@@ -19,9 +18,9 @@ use crate::ledger::Verdict;
 use crate::places;
 use crate::publish::Publication;
 use crate::receipts::{Answers, Rejections};
-use crate::scan::{self, Candidate, Place};
+use crate::scan::{self, Candidate};
 use crate::settle::Attempt;
-use crate::splitter::{Outline, SplitError};
+use crate::splitter::SplitError;
 
 /// Bytes of the first pass in one step.
 const INSPECT_BYTES: u64 = 16 << 20;
@@ -120,18 +119,7 @@ impl FileConnector {
 
     async fn start(&mut self, candidate: Candidate) -> Result<Step, ConnectorError> {
         let name = candidate.name().to_owned();
-        let failure = match &candidate.place {
-            Place::Misplaced { initial: true } => {
-                Some("files stand in initial/common/ or initial/institutions/<code>/; move it there".to_owned())
-            }
-            Place::Misplaced { initial: false } => {
-                Some("files stand in incremental/pending/<YYYY-MM-DD>/; move it there".to_owned())
-            }
-            _ if candidate.entity.is_none() => {
-                Some(format!("its name says not what it holds; a name starts with one of: {}", self.forms.stems()))
-            }
-            _ => None,
-        };
+        let failure = scan::refusal(&candidate, &self.forms);
         if let Some(failure) = failure {
             return self.fail(candidate, String::new(), failure).await;
         }
@@ -204,16 +192,7 @@ impl FileConnector {
             return Ok(Step::Progress);
         }
         let sha256 = hex(&inspected.sha256);
-        let envelope = match (&candidate.place, inspected.outline) {
-            (Place::Initial { institution }, Outline::Array) => Ok(Envelope {
-                operation: Some("INSERT".to_owned()),
-                institution: institution.clone(),
-                ..Envelope::default()
-            }),
-            (Place::Initial { .. }, _) => Err("files under initial/ hold an array of records; an envelope goes to incremental/pending/<YYYY-MM-DD>/".to_owned()),
-            (_, Outline::Envelope) => inspected.envelope.check(candidate.name()).map(|_| inspected.envelope.clone()),
-            _ => Err("files in incremental/pending/ hold an envelope {\"operation\", \"timestamp\", \"institution_code\", \"data\": […]}".to_owned()),
-        };
+        let envelope = scan::envelope_of(&candidate, inspected.outline, &inspected.envelope);
         let envelope = match envelope {
             Ok(envelope) => envelope,
             Err(problem) => return self.fail(candidate, sha256, problem).await,
