@@ -10,6 +10,7 @@ mod logging;
 mod maintenance;
 mod quiet;
 mod sample;
+mod scan;
 mod session;
 mod signals;
 mod stages;

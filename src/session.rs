@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use metrics_exporter_prometheus::PrometheusHandle;
-use tidemark_connector_core::Connector;
 use tidemark_log::embedded::EmbeddedLog;
 use tidemark_pipelines::engine::{BatchLimits, Pipeline};
 use tidemark_pipelines::status::StatusBoard;
@@ -17,7 +16,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::stages::{self, Claims};
-use crate::stores;
+use crate::stores::{self, Source};
 use crate::view::View;
 use crate::workplace::Workplace;
 use crate::{http, maintenance};
@@ -83,8 +82,8 @@ impl Session {
         }
     }
 
-    /// Starts the stages that are ours; `connector` is run if its stage is among them.
-    pub(crate) fn start(&mut self, connector: Option<Box<dyn Connector>>) -> Result<()> {
+    /// Starts the stages that are ours; the source is read if there is one.
+    pub(crate) fn start(&mut self, source: Option<Source>) -> Result<()> {
         let configuration = &self.workplace.configuration;
         let limits = BatchLimits { records_max: configuration.batch_records_max, bytes_max: configuration.batch_bytes_max };
         for stage in self.claims.own.clone() {
@@ -97,20 +96,20 @@ impl Session {
                 self.stages.spawn(async move { pipeline.run_fold(cache, limits).await });
             }
         }
-        if let Some(connector) = connector {
+        let statistics = source.as_ref().map(|source| source.statistics.clone());
+        if let Some(Source { connector, .. }) = source {
             let pipeline = self.pipeline.clone();
             self.stages.spawn(async move { pipeline.run_connector(connector).await });
         }
         let (view, board, shutdown) = (self.view.clone(), self.pipeline.board.clone(), self.pipeline.shutdown.clone());
         self.helpers.spawn(async move {
-            view.show(&board, &shutdown).await;
+            view.show(&board, statistics.as_ref(), &shutdown).await;
             Ok(())
         });
         // One process looks after the log: the one that folds.
         if self.claims.runs(stages::FOLD) {
-            let (workplace, log) = (Arc::clone(&self.workplace), Arc::clone(&self.log));
-            let shutdown = self.pipeline.shutdown.clone();
-            self.helpers.spawn(maintenance::run(workplace, log, shutdown));
+            let interval = self.workplace.configuration.maintenance_interval;
+            self.helpers.spawn(maintenance::run(Arc::clone(&self.log), interval, self.pipeline.shutdown.clone()));
         }
         Ok(())
     }

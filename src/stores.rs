@@ -1,25 +1,83 @@
-//! Adapters by configuration: which sink keeps a role, which connector reads a source. Opens nothing.
+//! Adapters by configuration: which sink keeps a role, which connector reads a source, who embeds. Opens nothing.
 
-use anyhow::Result;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use jiff::tz::TimeZone;
 use tidemark_connector_core::Connector;
+use tidemark_connector_file::{Clock, FileConnector, FileOptions, Selection, StatisticsHandle};
+use tidemark_sink_core::embedder::Embedder;
+use tidemark_sink_core::embedder::http::{HttpEmbedder, HttpOptions};
+use tidemark_sink_core::embedder::ngram::NgramEmbedder;
 use tidemark_sink_core::{Role, Sink};
 
+use crate::configuration::valid::EmbedderSettings;
+use crate::exit::UsageError;
 use crate::session::Session;
 use crate::workplace::Workplace;
+
+/// A connector, with a look at what it has done.
+pub(crate) struct Source {
+    /// The connector.
+    pub(crate) connector: Box<dyn Connector>,
+    /// What it has done.
+    pub(crate) statistics: StatisticsHandle,
+}
 
 /// The adapter that keeps this role.
 pub(crate) fn sink(workplace: &Workplace, role: Role) -> Result<Box<dyn Sink>> {
     let path = workplace.configuration.sinks.get(&role);
-    let path = path.cloned().ok_or_else(|| anyhow::anyhow!("the {} store is switched off by the configuration", role.name()))?;
-    let catalog = std::sync::Arc::clone(&workplace.catalog);
-    match role {
-        Role::Relational => Ok(tidemark_sink_sqlite::relational(path, catalog)),
-        _ => anyhow::bail!("no sink"),
+    let path =
+        path.cloned().ok_or_else(|| UsageError(format!("the {} store is switched off by the configuration", role.name())))?;
+    let catalog = Arc::clone(&workplace.catalog);
+    Ok(match role {
+        Role::Relational => tidemark_sink_sqlite::relational(path, catalog),
+        Role::Graph => tidemark_sink_sqlite::graph(path, catalog),
+        Role::Vector => tidemark_sink_sqlite::vector(path, catalog, embedder(workplace)?),
+        Role::Analytics => tidemark_sink_sqlite::analytics(path, catalog, workplace.configuration.vip_levels.clone()),
+    })
+}
+
+/// Who turns texts into vectors.
+pub(crate) fn embedder(workplace: &Workplace) -> Result<Arc<dyn Embedder>> {
+    match &workplace.configuration.embedder {
+        EmbedderSettings::BuiltIn => Ok(Arc::new(NgramEmbedder)),
+        EmbedderSettings::OpenAi { url, model, dimensions, api_key, texts_per_request } => {
+            let options = HttpOptions {
+                base_url: url.clone(),
+                model: model.clone(),
+                dimensions: *dimensions,
+                api_key: api_key.as_ref().map(|key| key.expose().to_owned()),
+                texts_per_request: *texts_per_request,
+            };
+            Ok(Arc::new(HttpEmbedder::try_new(options).context("making the embedder")?))
+        }
     }
 }
 
-/// The file connector.
-pub(crate) fn connector(session: &Session) -> Result<Box<dyn Connector>> {
-    let _ = session;
-    anyhow::bail!("no connector")
+/// How the file connector is to work. An error when it is switched off.
+pub(crate) fn file_options(workplace: &Workplace) -> Result<FileOptions> {
+    let configuration = &workplace.configuration;
+    let file = configuration.file.as_ref().ok_or_else(|| UsageError("connectors.file is switched off".to_owned()))?;
+    let mut options = FileOptions::new(file.root.clone());
+    options.zone = TimeZone::get(&configuration.zone).context("zone")?;
+    options.scan_interval = file.scan_interval;
+    options.settle = file.settle;
+    options.broken_after = file.broken_after;
+    options.disk_free_min = configuration.disk_free_min;
+    options.disk_paths = vec![workplace.data.clone()];
+    options.processed_days = configuration.processed_days;
+    Ok(options)
+}
+
+/// The file connector, reading what is selected; `watch` = also what comes later.
+pub(crate) fn file_source(session: &Session, selection: Selection, watch: bool) -> Result<Source> {
+    let mut options = file_options(&session.workplace)?;
+    options.selection = selection;
+    options.watch = watch;
+    let Session { pipeline, .. } = session;
+    let (log, topics, catalog) = (Arc::clone(&pipeline.log), pipeline.topics.clone(), Arc::clone(&pipeline.catalog));
+    let connector = FileConnector::new(log, topics, catalog, options, Clock::system());
+    let statistics = connector.statistics();
+    Ok(Source { connector: Box::new(connector), statistics })
 }

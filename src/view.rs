@@ -7,6 +7,7 @@ use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use tidemark_connector_file::StatisticsHandle;
 use tidemark_pipelines::status::{StageState, StageStatus, StatusBoard};
 use tokio_util::sync::CancellationToken;
 
@@ -37,17 +38,25 @@ impl View {
     }
 
     /// Shows the board until `shutdown`, then takes the block away.
-    pub(crate) async fn show(&self, board: &StatusBoard, shutdown: &CancellationToken) {
+    pub(crate) async fn show(&self, board: &StatusBoard, files: Option<&StatisticsHandle>, shutdown: &CancellationToken) {
         if std::io::stderr().is_terminal() {
-            self.paint(board, shutdown).await;
+            self.paint(board, files, shutdown).await;
         } else {
             log_lines(board, shutdown).await;
         }
     }
 
-    async fn paint(&self, board: &StatusBoard, shutdown: &CancellationToken) {
+    /// The bar of the file that is being read.
+    fn file_bar(&self) -> ProgressBar {
+        let style = ProgressStyle::with_template("{prefix:18} {bar:30} {bytes:>10} / {total_bytes:10} {msg}");
+        let style = style.expect("the template is fixed");
+        self.block.insert(0, ProgressBar::new(0)).with_style(style)
+    }
+
+    async fn paint(&self, board: &StatusBoard, files: Option<&StatisticsHandle>, shutdown: &CancellationToken) {
         let style = ProgressStyle::with_template("{prefix:18} {msg}").expect("the template is fixed");
         let mut bars: BTreeMap<String, ProgressBar> = BTreeMap::new();
+        let current = files.map(|files| (files, self.file_bar()));
         let mut ticks = tokio::time::interval(PAINT_INTERVAL);
         loop {
             tokio::select! {
@@ -61,6 +70,16 @@ impl View {
                 });
                 bar.set_message(line_of(&status));
             }
+            if let Some((files, bar)) = &current {
+                let file = files.current();
+                bar.set_length(file.bytes_total);
+                bar.set_position(file.bytes_done);
+                bar.set_prefix(if file.pass == 1 { "checking" } else { "reading" });
+                bar.set_message(file.path);
+            }
+        }
+        if let Some((_, bar)) = current {
+            bar.finish_and_clear();
         }
         for bar in bars.values() {
             bar.finish_and_clear();

@@ -1,9 +1,79 @@
-//! `import`.
-pub(crate) async fn run(
-    c: &crate::arguments::Common,
-    a: &crate::arguments::Import,
-    v: &crate::view::View,
-) -> anyhow::Result<crate::exit::Exit> {
-    let _ = (c, a, v);
-    anyhow::bail!("x")
+//! `import initial | incremental`: one pass over what lies there, then the statistics.
+//!
+//! Runs every stage that nobody holds. Where another process takes in files it is asked, through the log, to look through the same
+//! folders, and its answer is printed.
+
+use anyhow::Result;
+use tidemark_connector_file::{Part, Selection, Statistics};
+
+use crate::arguments::{Common, Import, ImportOptions, ImportPart};
+use crate::commands::print_line;
+use crate::exit::Exit;
+use crate::session::Session;
+use crate::signals::Signals;
+use crate::stages::{self, Claims};
+use crate::view::View;
+use crate::workplace::Workplace;
+use crate::{http, quiet, scan, stores};
+
+/// Runs it.
+pub(crate) async fn run(common: &Common, command: &Import, view: &View) -> Result<Exit> {
+    let (selection, options) = match &command.part {
+        ImportPart::Initial(options) => (Selection { part: Part::Initial, again: false }, options),
+        ImportPart::Incremental { date, again, options } => {
+            let date = date.map(|date| date.to_string());
+            (Selection { part: Part::Incremental { date }, again: *again }, options)
+        }
+    };
+    let workplace = Workplace::load(common)?;
+    let statistics = if options.dry_run {
+        dry_run(&workplace, selection).await?
+    } else {
+        let Some(statistics) = import(workplace, selection, options, view).await? else {
+            view.say("interrupted: what was taken in so far counts, the rest is taken in the next time");
+            return Ok(Exit::Done);
+        };
+        statistics
+    };
+    let text = if options.json { serde_json::to_string(&statistics)? } else { statistics.to_string().trim_end().to_owned() };
+    print_line(&text)?;
+    Ok(if statistics.errors == 0 { Exit::Done } else { Exit::Findings })
+}
+
+async fn dry_run(workplace: &Workplace, selection: Selection) -> Result<Statistics> {
+    let mut options = stores::file_options(workplace)?;
+    options.selection = selection;
+    anyhow::bail!("no dry run {options:?}")
+}
+
+/// `None` = interrupted.
+async fn import(workplace: Workplace, selection: Selection, options: &ImportOptions, view: &View) -> Result<Option<Statistics>> {
+    let patience = options.patience.timeout;
+    let mut signals = Signals::catch()?;
+    let metrics = http::install_metrics()?;
+    // A switched-off connector is an error here, before anything is started.
+    stores::file_options(&workplace)?;
+    let claims = Claims::take(&workplace, &stages::configured(&workplace.configuration))?;
+    let mut session = Session::open(workplace, claims, view).await?;
+    session.serve_http(metrics, false).await?;
+    let own = session.claims.runs(stages::CONNECTOR);
+    let source = own.then(|| stores::file_source(&session, selection.clone(), false)).transpose()?;
+    let statistics = source.as_ref().map(|source| source.statistics.clone());
+    session.start(source)?;
+    let work = async {
+        let answer = if own { None } else { Some(scan::ask(&session, selection, patience).await?) };
+        quiet::wait(&session, patience).await?;
+        anyhow::Ok(answer.or_else(|| statistics.map(|statistics| statistics.snapshot())).unwrap_or_default())
+    };
+    let done = tokio::select! {
+        () = signals.next() => Ok(None),
+        done = work => done.map(Some),
+    };
+    let closed = tokio::select! {
+        closed = session.close() => closed,
+        () = signals.end_at_next() => Ok(()),
+    };
+    let done = done?;
+    closed?;
+    Ok(done)
 }

@@ -1,14 +1,20 @@
 //! `schema list | show | check | forms`.
 
-use anyhow::Result;
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result};
 use serde_json::{Value, json};
+use tidemark_connector_file::templates;
 use tidemark_schemas::Entity;
 use tidemark_schemas::entity::{Field, FieldType, RecordType};
+use tidemark_schemas::released;
 
 use crate::arguments::{Common, Schema};
 use crate::commands::print_line;
 use crate::commands::state::entity_of;
 use crate::exit::Exit;
+use crate::stores;
 use crate::workplace::Workplace;
 
 /// Runs it.
@@ -102,11 +108,28 @@ fn notes_of(field: &Field) -> String {
     }
     notes.join("; ")
 }
-fn check(w: &Workplace) -> Result<Exit> {
-    let _ = w;
-    anyhow::bail!("x")
+/// Compares every entity with its releases.
+fn check(workplace: &Workplace) -> Result<Exit> {
+    let findings = released::check(&workplace.catalog);
+    for found in &findings {
+        print_line(&found.to_string())?;
+    }
+    if findings.is_empty() {
+        print_line(&format!("{} entities go with all {} releases", workplace.catalog.entities().len(), released::HISTORY.len()))?;
+        return Ok(Exit::Done);
+    }
+    Ok(Exit::Findings)
 }
-fn forms(w: &Workplace, d: Option<&std::path::Path>) -> Result<Exit> {
-    let _ = (w, d);
-    anyhow::bail!("x")
+
+fn forms(workplace: &Workplace, folder: Option<&Path>) -> Result<Exit> {
+    let default = || stores::file_options(workplace).map(|options| options.root.join("templates"));
+    let folder = folder.map_or_else(default, |folder| Ok(folder.to_owned()))?;
+    fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
+    let files = templates::forms(&workplace.catalog);
+    for (name, text) in &files {
+        let path = folder.join(name);
+        fs::write(&path, text).with_context(|| format!("writing {}", path.display()))?;
+    }
+    print_line(&format!("{} files are in {}", files.len(), folder.display()))?;
+    Ok(Exit::Done)
 }

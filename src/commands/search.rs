@@ -1,5 +1,52 @@
-//! `search`.
-pub(crate) async fn run(c: &crate::arguments::Common, a: &crate::arguments::Search) -> anyhow::Result<crate::exit::Exit> {
-    let _ = (c, a);
-    anyhow::bail!("x")
+//! `search COLLECTION TEXT`: the nearest points of the vector store, beside whatever else runs.
+
+use anyhow::{Context, Result};
+use serde_json::json;
+use tidemark_sink_core::Role;
+use tidemark_sink_sqlite::{Query, search};
+
+use crate::arguments::{Common, Search};
+use crate::commands::print_line;
+use crate::exit::{Exit, UsageError};
+use crate::stores;
+use crate::workplace::Workplace;
+
+/// Runs it.
+pub(crate) async fn run(common: &Common, command: &Search) -> Result<Exit> {
+    let workplace = Workplace::load(common)?;
+    let path = workplace.configuration.sinks.get(&Role::Vector);
+    let path = path.ok_or_else(|| UsageError("the vector store is switched off by the configuration".to_owned()))?;
+    let collections: Vec<&str> = workplace
+        .catalog
+        .entities()
+        .iter()
+        .filter_map(|entity| entity.vector.as_ref())
+        .map(|vector| vector.collection.as_str())
+        .collect();
+    if !collections.contains(&command.collection.as_str()) {
+        let text = format!("there is no collection `{}`; there are {}", command.collection, distinct(collections).join(", "));
+        return Err(UsageError(text).into());
+    }
+    let query = Query {
+        collection: command.collection.clone(),
+        text: command.text.clone(),
+        limit: usize::from(command.limit),
+        filters: command.conditions.clone(),
+    };
+    let embedder = stores::embedder(&workplace)?;
+    let hits = search(path, &*embedder, query).await.with_context(|| format!("searching {}", path.display()))?;
+    for hit in hits {
+        print_line(&if command.json {
+            json!({"entity": hit.entity, "key": hit.key, "score": hit.score, "payload": hit.payload}).to_string()
+        } else {
+            format!("{:.3}  {} {}  {}", hit.score, hit.entity, hit.key, hit.payload)
+        })?;
+    }
+    Ok(Exit::Done)
+}
+
+fn distinct(mut names: Vec<&str>) -> Vec<&str> {
+    names.sort_unstable();
+    names.dedup();
+    names
 }

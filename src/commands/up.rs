@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use tidemark_connector_file::Selection;
 
 use crate::arguments::{Common, Run, Up};
 use crate::exit::{Exit, UsageError};
@@ -12,7 +13,7 @@ use crate::signals::Signals;
 use crate::stages::{self, Claims};
 use crate::view::{View, grouped};
 use crate::workplace::Workplace;
-use crate::{http, quiet, sample, stores};
+use crate::{http, quiet, sample, scan, stores};
 
 /// Runs `up`.
 pub(crate) async fn up(common: &Common, command: &Up, view: &View) -> Result<Exit> {
@@ -43,9 +44,10 @@ async fn run_stages(workplace: Workplace, claims: Claims, once: Option<Duration>
     let metrics = http::install_metrics()?;
     let mut session = Session::open(workplace, claims, view).await?;
     let address = session.serve_http(metrics, once.is_none()).await?;
-    let connector = session.claims.runs(stages::CONNECTOR).then(|| stores::connector(&session)).transpose()?;
+    let own = session.claims.runs(stages::CONNECTOR);
+    let source = own.then(|| stores::file_source(&session, Selection::default(), true)).transpose()?;
     say_what_runs(&session, address, view);
-    session.start(connector)?;
+    session.start(source)?;
     let ended = match once {
         None => tokio::select! {
             () = signals.next() => Ok(()),
@@ -53,7 +55,7 @@ async fn run_stages(workplace: Workplace, claims: Claims, once: Option<Duration>
         },
         Some(patience) => tokio::select! {
             () = signals.next() => Ok(()),
-            done = quiet::wait(&session, patience) => done,
+            done = finish(&session, patience) => done,
         },
     };
     let lines = session.pipeline.board.lines();
@@ -67,6 +69,14 @@ async fn run_stages(workplace: Workplace, claims: Claims, once: Option<Duration>
     let applied: Vec<String> = lines.iter().map(|(stage, line)| format!("{stage} {}", grouped(line.applied))).collect();
     view.say(&format!("drained; applied: {}; rejected: {}", applied.join(", "), grouped(rejected)));
     Ok(Exit::Done)
+}
+
+/// Waits until everything is done, also what another process takes in.
+async fn finish(session: &Session, patience: Duration) -> Result<()> {
+    if session.claims.others.iter().any(|(stage, _)| *stage == stages::CONNECTOR) {
+        scan::ask(session, Selection::default(), patience).await?;
+    }
+    quiet::wait(session, patience).await
 }
 
 fn say_what_runs(session: &Session, address: Option<SocketAddr>, view: &View) {

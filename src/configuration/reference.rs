@@ -67,7 +67,7 @@ pub(crate) const KEYS: &[Key] = &[
     key(
         "connectors.file.scan_interval",
         Kind::Duration,
-        "30s",
+        "2s",
         "How often the tree is scanned besides being watched: events get lost.",
     ),
     key(
@@ -129,9 +129,13 @@ pub(crate) const KEYS: &[Key] = &[
     ),
     key("batch.bytes_max", Kind::Size, "8MiB", "Bytes in one batch of a stage; each stage holds a few of them."),
     key("disk.free_min", Kind::Size, "256MiB", "Intake pauses, visibly, while less than this is free where the log lives."),
-    key("retention.processed", Kind::Duration, "90d", "How long `processed/` and its result files are kept; 0s = for ever."),
-    key("retention.dead_letters", Kind::Duration, "90d", "How long closed dead letters are kept; 0s = for ever."),
-    key("maintenance.interval", Kind::Duration, "10m", "How often the log is compacted and what is past its retention removed."),
+    key(
+        "retention.processed",
+        Kind::Duration,
+        "0s",
+        "How long `processed/` and its result files are kept, in whole days (`90d`); 0s = for ever.",
+    ),
+    key("maintenance.interval", Kind::Duration, "10m", "How often the log is compacted."),
     key("http.enabled", Kind::Flag, "true", "Whether `/health`, `/ready` and `/metrics` are served."),
     key("http.listen", Kind::Listen, "127.0.0.1:8787", "Where they are served; there is no password, so keep it local."),
 ];

@@ -101,3 +101,17 @@ fn the_document_is_current() {
     let stored = std::fs::read_to_string(&file).unwrap_or_default();
     assert!(stored == reference::markdown(), "run `tidemark config schema > docs/configuration.md`");
 }
+
+#[test]
+fn every_example_in_the_documents_holds() {
+    let mut examples = 0;
+    for name in ["README.md", "README.zh-CN.md", "docs/operations.md", "docs/architecture.md"] {
+        let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap();
+        for example in text.split("```toml\n").skip(1) {
+            let example = example.split("```").next().unwrap();
+            judge(example).unwrap_or_else(|problems| panic!("{name}: {problems:?}"));
+            examples += 1;
+        }
+    }
+    assert!(examples > 0);
+}

@@ -52,10 +52,8 @@ pub(crate) struct Configuration {
     pub(crate) batch_bytes_max: usize,
     /// Intake pauses below this.
     pub(crate) disk_free_min: u64,
-    /// How long `processed/` is kept; `None` = for ever.
-    pub(crate) keep_processed: Option<Duration>,
-    /// How long closed dead letters are kept; `None` = for ever.
-    pub(crate) keep_dead_letters: Option<Duration>,
+    /// How many days `processed/` is kept; `None` = for ever.
+    pub(crate) processed_days: Option<u32>,
     /// Between two rounds of maintenance.
     pub(crate) maintenance_interval: Duration,
     /// Where HTTP is served; `None` = nowhere.
@@ -145,8 +143,7 @@ pub(crate) fn validate(raw: &Raw, data: &Path) -> Result<Configuration, Vec<Prob
         batch_records_max: as_count(reader.whole("batch.records_max")),
         batch_bytes_max: read_batch_bytes(&mut reader),
         disk_free_min: reader.size("disk.free_min"),
-        keep_processed: reader.retention("retention.processed"),
-        keep_dead_letters: reader.retention("retention.dead_letters"),
+        processed_days: reader.days("retention.processed"),
         maintenance_interval: reader.interval("maintenance.interval"),
         http: reader.flag("http.enabled").then(|| reader.listen("http.listen")).flatten(),
     };
@@ -283,8 +280,14 @@ impl Reader<'_> {
         interval
     }
 
-    fn retention(&mut self, path: &str) -> Option<Duration> {
-        Some(self.duration(path)).filter(|duration| !duration.is_zero())
+    /// A duration in whole days; `None` when it is zero.
+    fn days(&mut self, path: &str) -> Option<u32> {
+        const DAY: u64 = 24 * 3600;
+        let seconds = self.duration(path).as_secs();
+        if !seconds.is_multiple_of(DAY) {
+            self.refuse(path, "must be whole days, such as `90d`".to_owned());
+        }
+        u32::try_from(seconds / DAY).ok().filter(|days| *days > 0)
     }
 
     fn size(&mut self, path: &str) -> u64 {

@@ -30,16 +30,14 @@ fn a_secret_comes_from_a_file_and_is_never_shown() {
     let text = "[embedder]\nkind = \"openai\"\nurl = \"http://127.0.0.1:1/v1\"\nmodel = \"m\"\napi_key_file = \"key\"\n";
     std::fs::write(&file, text).unwrap();
     let configuration = load_from(Some(&file), Path::new("data"), []).unwrap();
-    let super::super::valid::EmbedderSettings::OpenAi { api_key: Some(key), .. } = &configuration.embedder else {
+    let valid::EmbedderSettings::OpenAi { api_key: Some(key), .. } = &configuration.embedder else {
         panic!("the key was not read");
     };
     assert_eq!(key.expose(), "s3cret");
     assert!(!format!("{configuration:?}").contains("s3cret"));
     let set = variables(&[("TIDEMARK__EMBEDDER__API_KEY", "other")]);
     let over = load_from(Some(&file), Path::new("data"), set).unwrap();
-    assert!(
-        matches!(over.embedder, super::super::valid::EmbedderSettings::OpenAi { api_key: Some(key), .. } if key.expose() == "other")
-    );
+    assert!(matches!(over.embedder, valid::EmbedderSettings::OpenAi { api_key: Some(key), .. } if key.expose() == "other"));
 }
 
 #[test]
