@@ -116,7 +116,7 @@ impl<'p> FoldStage<'p> {
                 }
                 reached.push(Reached { entity: cursor.entity.name.clone(), partition: cursor.partition, next: part.next });
             }
-            in_place(|| cache.put(&overlay, &reached)).map_err(|error| self.cache_failed(error))?;
+            in_place(|| cache.put_unseen(&overlay, &reached)).map_err(|error| self.cache_failed(error))?;
         }
     }
 

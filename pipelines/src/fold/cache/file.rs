@@ -1,7 +1,6 @@
 //! The file under the cache: a header that says which log it belongs to, then frames with a checksum each.
 //!
-//! Measured here (release build, 1 M keys of about 350 B on 2 shared cores): see the figures beside [`super::Cache`]'s test
-//! `measure`. Nothing is synced: what a power failure takes is read again from the log.
+//! Nothing is synced: what a power failure takes is read again from the log.
 
 use std::borrow::Cow;
 use std::fs::{File, OpenOptions};

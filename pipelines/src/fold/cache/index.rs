@@ -4,7 +4,7 @@
 //! and new table at once. Two keys with one hash are rare (3 in 10^8 at 1 M keys), and right all the same: the second one is
 //! kept under its whole key. Which key a place belongs to is in the file; the owner compares.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasherDefault, Hasher};
 
 /// Number of maps; a power of two.
@@ -57,9 +57,21 @@ impl Hasher for Unhashed {
 pub(super) struct Index {
     shards: Vec<HashMap<u64, Slot, HashIsKey>>,
     collided: HashMap<(u64, Box<[u8]>), Slot>,
+    /// Hashes that more than one key was seen with.
+    collisions: HashSet<u64>,
 }
 
 impl Index {
+    /// Another key than the place's own has this hash.
+    pub(super) fn collides(&mut self, hash: u64) {
+        self.collisions.insert(hash);
+    }
+
+    /// Whether that was ever said of this hash.
+    pub(super) fn is_collided(&self, hash: u64) -> bool {
+        !self.collisions.is_empty() && self.collisions.contains(&hash)
+    }
+
     pub(super) fn len(&self) -> usize {
         self.shards.iter().map(HashMap::len).sum::<usize>() + self.collided.len()
     }
