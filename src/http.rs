@@ -34,7 +34,9 @@ pub(crate) async fn bind(address: SocketAddr) -> Result<TcpListener> {
 
 /// Makes this process's metrics go to what `/metrics` prints. Once per process, before any stage starts.
 pub(crate) fn install_metrics() -> Result<PrometheusHandle> {
-    PrometheusBuilder::new().install_recorder().context("installing the metrics recorder")
+    let handle = PrometheusBuilder::new().install_recorder().context("installing the metrics recorder")?;
+    tidemark_pipelines::metrics::describe();
+    Ok(handle)
 }
 
 /// Serves until shutdown.

@@ -31,7 +31,7 @@ pub(crate) async fn ask(session: &Session, selection: Selection, patience: Durat
     loop {
         appended.mark_unchanged();
         let batch = log.read(&topics.progress, 0, offset, LIMIT).await.context("waiting for the answer to a scan")?;
-        for record in batch.iter().filter(|record| record.key == wanted.as_bytes()) {
+        if let Some(record) = batch.iter().find(|record| record.key == wanted.as_bytes()) {
             let answer: ScanAnswer = serde_json::from_slice(record.value).context("reading the answer to a scan")?;
             return Ok(answer.statistics);
         }

@@ -96,7 +96,7 @@ async fn log_lines(board: &StatusBoard, shutdown: &CancellationToken) {
             () = shutdown.cancelled() => return,
         }
         for (stage, status) in board.lines() {
-            if known.get(&stage) != Some(&status) {
+            if *known.entry(stage.clone()).or_default() != status {
                 let (read, applied, rejected) = (status.read, status.applied, status.rejected);
                 let (lag, lag_seconds, state) = (status.lag_records, status.lag_seconds, word_of(&status.state));
                 tracing::info!(stage, state, read, applied, rejected, lag, lag_seconds, "stage");

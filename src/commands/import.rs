@@ -43,7 +43,7 @@ pub(crate) async fn run(common: &Common, command: &Import, view: &View) -> Resul
 async fn dry_run(workplace: &Workplace, selection: Selection) -> Result<Statistics> {
     let mut options = stores::file_options(workplace)?;
     options.selection = selection;
-    anyhow::bail!("no dry run {options:?}")
+    Ok(tidemark_connector_file::dry_run(options, std::sync::Arc::clone(&workplace.catalog)).await?)
 }
 
 /// `None` = interrupted.

@@ -1,12 +1,15 @@
 //! `up` and `run`: stages in this process until a signal, or with `--once` until everything is done.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use tidemark_connector_file::Selection;
+use tidemark_pipelines::status::StageStatus;
 
 use crate::arguments::{Common, Run, Up};
+use crate::commands::print_line;
 use crate::exit::{Exit, UsageError};
 use crate::session::Session;
 use crate::signals::Signals;
@@ -47,6 +50,7 @@ async fn run_stages(workplace: Workplace, claims: Claims, once: Option<Duration>
     let own = session.claims.runs(stages::CONNECTOR);
     let source = own.then(|| stores::file_source(&session, Selection::default(), true)).transpose()?;
     say_what_runs(&session, address, view);
+    let statistics = source.as_ref().map(|source| source.statistics.clone());
     session.start(source)?;
     let ended = match once {
         None => tokio::select! {
@@ -65,9 +69,10 @@ async fn run_stages(workplace: Workplace, claims: Claims, once: Option<Duration>
     };
     ended?;
     closed?;
-    let rejected: u64 = lines.values().map(|line| line.rejected).sum();
-    let applied: Vec<String> = lines.iter().map(|(stage, line)| format!("{stage} {}", grouped(line.applied))).collect();
-    view.say(&format!("drained; applied: {}; rejected: {}", applied.join(", "), grouped(rejected)));
+    say_what_was_done(&lines, view);
+    if let Some(statistics) = statistics.filter(|_| once.is_some()) {
+        print_line(statistics.snapshot().to_string().trim_end())?;
+    }
     Ok(Exit::Done)
 }
 
@@ -81,7 +86,7 @@ async fn finish(session: &Session, patience: Duration) -> Result<()> {
 
 fn say_what_runs(session: &Session, address: Option<SocketAddr>, view: &View) {
     let configuration = &session.workplace.configuration;
-    let mut line = format!("tidemark runs {} with the log {}", session.claims.own.join(", "), configuration.log.path.display());
+    let mut line = format!("tidemark runs {} with the log {}", own_text(session), configuration.log.path.display());
     if let Some(file) = configuration.file.as_ref().filter(|_| session.claims.runs(stages::CONNECTOR)) {
         line.push_str(&format!(", takes files from {}", file.root.display()));
     }
@@ -89,7 +94,23 @@ fn say_what_runs(session: &Session, address: Option<SocketAddr>, view: &View) {
         line.push_str(&format!(", answers on http://{address}"));
     }
     view.say(&line);
+    let mut left: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for (stage, holder) in &session.claims.others {
-        view.say(&format!("`{stage}` is left to {holder}"));
+        left.entry(holder).or_default().push(stage);
     }
+    for (holder, stages) in left {
+        view.say(&format!("{} left to {holder}", stages.join(", ")));
+    }
+}
+
+fn say_what_was_done(lines: &BTreeMap<String, StageStatus>, view: &View) {
+    let rejected: u64 = lines.values().map(|line| line.rejected).sum();
+    let applied: Vec<String> = lines.iter().map(|(stage, line)| format!("{stage} {}", grouped(line.applied))).collect();
+    if !applied.is_empty() {
+        view.say(&format!("drained; applied: {}; rejected: {}", applied.join(", "), grouped(rejected)));
+    }
+}
+
+fn own_text(session: &Session) -> String {
+    if session.claims.own.is_empty() { "nothing itself".to_owned() } else { session.claims.own.join(", ") }
 }

@@ -12,6 +12,7 @@ use crate::places;
 use crate::publish::{Batch, Publication};
 use crate::receipts::Answers;
 use crate::settle::{Attempt, SettleError, Settler};
+use crate::stats::FileReport;
 
 impl FileConnector {
     /// Appends a batch while the next one is made.
@@ -143,6 +144,10 @@ impl FileConnector {
     }
 
     fn report(&mut self, outcome: &Outcome) {
+        let FileReport { path, read, inserted, updated, deleted, unchanged, rejected, repeats_of, failed, .. } = &outcome.report;
+        // Why it failed stands in its result: the text may quote what the file holds.
+        let (repeats_of, failed) = (repeats_of.as_deref(), failed.is_some());
+        tracing::info!(path, read, inserted, updated, deleted, unchanged, rejected, repeats_of, failed, "file decided");
         self.statistics.add(outcome.report.clone());
         for (id, statistics) in &mut self.requests {
             let asked = self.ledger.requests().get(id).is_some_and(|request| request.selection.takes(&outcome.report.path));
