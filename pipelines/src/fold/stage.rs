@@ -192,7 +192,7 @@ impl<'p> FoldStage<'p> {
                 committed[part.cursor].2 = part.next;
             }
             session.worked();
-            session.report.applied(batch.decided, batch.rejected, started.elapsed());
+            session.report.applied(batch.decided - batch.rejected, batch.rejected, started.elapsed());
             session.report.dead_letters(batch.dead_letters);
             session.report.stands_at(committed.clone());
             ahead = read?;
