@@ -24,7 +24,6 @@ const EDGES: &[(&str, &[&str])] = &[
 const VENDORS: &[(&str, &[&str])] = &[
     ("rusqlite", &["tidemark-log", "tidemark-sink-sqlite"]),
     ("apache-avro", &["tidemark-schemas"]),
-    ("fjall", &["tidemark-pipelines"]),
     ("backoff", &["tidemark-pipelines"]),
     ("reqwest", &["tidemark-sink-core"]),
     ("notify", &["tidemark-connector-file"]),

@@ -31,6 +31,13 @@ impl Reporter {
     pub(crate) fn new(board: &StatusBoard, stage: &str) -> Self {
         let reporter = Self { board: board.clone(), stage: stage.into(), lag_known_at: None, oldest: None };
         reporter.update(|line| line.state = StageState::Starting);
+        // A figure that is 0 is shown as 0, and not left out until it rises.
+        for name in
+            [metrics::RECORDS_IN, metrics::RECORDS_OUT, metrics::RECORDS_REJECTED, metrics::RETRIED, metrics::DEAD_LETTERS]
+        {
+            ::metrics::counter!(name, "stage" => reporter.label()).increment(0);
+        }
+        ::metrics::gauge!(metrics::QUEUE_BYTES, "stage" => reporter.label()).set(0.0);
         reporter
     }
 
