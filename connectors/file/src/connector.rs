@@ -19,6 +19,7 @@ use tidemark_connector_core::port::ConnectorCounts;
 use tidemark_connector_core::{Connector, ConnectorError, Step, progress};
 use tidemark_log::{Append, Log, Topics};
 use tidemark_schemas::Catalog;
+use tokio::sync::watch;
 
 use crate::claim::{Claim, SOURCE};
 use crate::clock::Clock;
@@ -32,7 +33,7 @@ use crate::receipts::Answers;
 use crate::scan::Candidate;
 use crate::settle::Attempt;
 use crate::stats::{Statistics, StatisticsHandle};
-use crate::tree::Tree;
+use crate::tree::{Signature, Tree};
 use crate::watch::Watcher;
 
 /// The file connector.
@@ -61,6 +62,11 @@ pub struct FileConnector {
     read_again: HashSet<String>,
     counts: ConnectorCounts,
     next_look: Option<Duration>,
+    looked_at: Option<Duration>,
+    /// What was found in envelopes for sorting, by path.
+    peeked: HashMap<String, (Signature, (Option<i64>, u8))>,
+    /// Marked before the log is read, so that an append between reading and waiting wakes.
+    appended: watch::Receiver<u64>,
     last_cleaning: Option<Duration>,
 }
 
@@ -85,7 +91,6 @@ impl FileConnector {
     /// A connector; nothing is touched before `open`.
     pub fn new(log: Arc<dyn Log>, topics: Topics, catalog: Arc<Catalog>, options: FileOptions, clock: Clock) -> Self {
         Self {
-            log,
             topics,
             forms: Forms::new(&catalog),
             options,
@@ -107,6 +112,10 @@ impl FileConnector {
             read_again: HashSet::new(),
             counts: ConnectorCounts::default(),
             next_look: None,
+            looked_at: None,
+            peeked: HashMap::new(),
+            appended: log.appended(),
+            log,
             last_cleaning: None,
         }
     }
@@ -187,7 +196,6 @@ impl Connector for FileConnector {
     }
 
     async fn wait(&mut self) {
-        let mut appended = self.log.appended();
         let nap = match (&self.work, self.next_look) {
             (Work::Settling(_), _) => self.options.scan_interval,
             (_, Some(wait)) => wait.min(self.options.scan_interval),
@@ -195,6 +203,7 @@ impl Connector for FileConnector {
         };
         let settling = matches!(self.work, Work::Settling(_));
         let watcher = self.watcher.as_ref();
+        let appended = &mut self.appended;
         let something = async {
             match watcher {
                 Some(watcher) if !settling => watcher.changed().await,

@@ -77,8 +77,13 @@ pub(crate) fn list(tree: &Tree, forms: &Forms, selection: &Selection) -> io::Res
         found.pending(selection)?;
     }
     let mut found = found.found;
-    found.sort_by(|one, other| one.group().cmp(&other.group()).then_with(|| one.path.cmp(&other.path)));
+    sort(&mut found);
     Ok(found)
+}
+
+/// By group, then by path.
+pub(crate) fn sort(found: &mut [Candidate]) {
+    found.sort_by(|one, other| one.group().cmp(&other.group()).then_with(|| one.path.cmp(&other.path)));
 }
 
 /// Why a file fails by its place and name alone.

@@ -7,7 +7,7 @@ use std::io::{self, Write};
 use std::sync::Arc;
 
 use tidemark_connector_core::receipt::Receipt;
-use tidemark_log::{Log, LogError, Topics};
+use tidemark_log::{Log, LogError, Topics, crash};
 
 use crate::claim::Claim;
 use crate::outcome::Outcome;
@@ -56,18 +56,23 @@ impl Settler<'_> {
     /// Does all steps for a claim that is decided.
     pub(crate) async fn settle(&self, claim: &Claim, answers: &[(u32, Receipt)], outcome: &Outcome) -> Result<(), SettleError> {
         let result = &claim.destinations.result;
+        crash::point("connector.before-result");
         self.folder_of(result)?;
         let draft = temporary(result, claim.first);
         let indexes = self.write_result(claim, answers, outcome, &draft).await?;
         if let Some(place) = claim.destinations.rejects.as_ref().filter(|_| !indexes.is_empty()) {
             self.write_rejects(claim, indexes, place).await?;
         }
+        crash::point("connector.before-archive");
         if let Some(place) = &claim.destinations.original {
             self.move_original(claim, place)?;
         }
+        crash::point("connector.after-archive");
         // An initial file has one result, the last one's.
         let attempt = if claim.initial { Attempt::Again } else { self.attempt };
-        self.rename(&draft, result, attempt)
+        self.rename(&draft, result, attempt)?;
+        crash::point("connector.after-result");
+        Ok(())
     }
 
     async fn write_result(

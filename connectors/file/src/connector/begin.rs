@@ -1,12 +1,12 @@
 //! Choosing the next file, the first pass, and making its claim.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::fs::File;
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 use tidemark_connector_core::{ConnectorError, Step};
-use tidemark_log::Append;
+use tidemark_log::{Append, crash};
 use tidemark_schemas::Operation;
 
 use super::{FileConnector, Settlement, Work};
@@ -15,12 +15,14 @@ use crate::forms::mapper::Mapper;
 use crate::forms::{FORMS_VERSION, Form};
 use crate::inspect::{self, InspectError, Inspected, Inspection};
 use crate::ledger::Verdict;
+use crate::options::Part;
 use crate::places;
 use crate::publish::Publication;
 use crate::receipts::{Answers, Rejections};
 use crate::scan::{self, Candidate};
 use crate::settle::Attempt;
 use crate::splitter::SplitError;
+use crate::tree::Tree;
 
 /// Bytes of the first pass in one step.
 const INSPECT_BYTES: u64 = 16 << 20;
@@ -34,11 +36,17 @@ impl FileConnector {
             return self.take_up(claim).await;
         }
         self.check_disk()?;
+        self.appended.mark_unchanged();
         self.ledger.catch_up(self.log.as_ref(), &self.topics).await?;
         if self.ledger.newest_epoch() > self.epoch {
             return Err(ConnectorError::Fenced(crate::claim::SOURCE.to_owned()));
         }
         self.note_requests();
+        let now = self.clock.now();
+        if self.looked_at.is_some_and(|last| now.saturating_sub(last) > self.options.scan_interval) {
+            // What arrived since may have to be read before what is queued.
+            self.queue.clear();
+        }
         while let Some(candidate) = self.queue.pop_front() {
             let unchanged = self.tree()?.signature(&candidate.path).is_ok_and(|found| found == candidate.signature);
             if unchanged {
@@ -52,54 +60,76 @@ impl FileConnector {
         }
     }
 
-    /// Scans, and queues the files of the first group that may be read now.
+    /// Scans, and queues the files that may be read now, in their order.
     fn look(&mut self) -> Result<(), ConnectorError> {
         let tree = Arc::clone(self.tree()?);
         let announced = self.watcher.as_ref().map(crate::watch::Watcher::announced).unwrap_or_default();
-        let selection = self.options.selection.clone();
-        let found = scan::list(&tree, &self.forms, &selection).map_err(|cause| ConnectorError::Unavailable {
+        let found = self.list(&tree).map_err(|cause| ConnectorError::Unavailable {
             step: format!("look through the import root {}", self.options.root.display()),
             cause: cause.into(),
         })?;
-        self.completeness.keep(&found.iter().map(|candidate| candidate.path.as_str()).collect());
+        let paths: HashSet<&str> = found.iter().map(|candidate| candidate.path.as_str()).collect();
+        self.completeness.keep(&paths);
+        self.peeked.retain(|path, _| paths.contains(path.as_str()));
         self.next_look = None;
+        self.looked_at = Some(self.clock.now());
+        self.queue.clear();
         let mut held: HashSet<&str> = HashSet::new();
-        let mut ready: Vec<&Candidate> = Vec::new();
-        for candidate in &found {
-            if self.is_known(candidate) {
-                continue;
+        for group in found.chunk_by(|one, other| one.group() == other.group()) {
+            let mut ready: Vec<&Candidate> = Vec::new();
+            for candidate in group {
+                if self.is_known(candidate) {
+                    continue;
+                }
+                let closed = announced.contains(&candidate.path);
+                self.completeness.observe(&candidate.path, candidate.signature, closed, &self.clock);
+                match self.completeness.wait(&candidate.path, self.waits(), &self.clock) {
+                    Some(wait) => {
+                        self.next_look = Some(self.next_look.map_or(wait, |known| known.min(wait)));
+                        held.extend(candidate.entity.as_deref());
+                    }
+                    None => ready.push(candidate),
+                }
             }
-            self.completeness.observe(&candidate.path, candidate.signature, announced.contains(&candidate.path), &self.clock);
-            if let Some(wait) = self.completeness.wait(&candidate.path, self.waits(), &self.clock) {
-                self.next_look = Some(self.next_look.map_or(wait, |known| known.min(wait)));
-                held.extend(candidate.entity.as_deref());
-            } else if candidate.entity.as_deref().is_none_or(|entity| !held.contains(entity)) {
-                ready.push(candidate);
-            }
+            // An incomplete file says no time yet, so it holds back its entity in its own group too.
+            ready.retain(|candidate| candidate.entity.as_deref().is_none_or(|entity| !held.contains(entity)));
+            self.sort(&tree, &mut ready);
+            self.queue.extend(ready.into_iter().cloned());
         }
-        let Some(first) = ready.first().copied() else { return Ok(()) };
-        // An incomplete file says no time yet: its whole group waits for it.
-        let held_in_group = |candidate: &&Candidate| candidate.entity.as_deref().is_none_or(|entity| !held.contains(entity));
-        let group: Vec<Candidate> =
-            ready.into_iter().filter(|candidate| candidate.group() == first.group()).filter(held_in_group).cloned().collect();
-        self.queue = self.sorted(&tree, group).into();
         Ok(())
     }
 
+    /// What is selected, and what other processes asked for beyond it.
+    fn list(&self, tree: &Tree) -> std::io::Result<Vec<Candidate>> {
+        let own = &self.options.selection;
+        let mut found = scan::list(tree, &self.forms, own)?;
+        if own.part != Part::All {
+            for request in self.ledger.requests().values() {
+                found.extend(scan::list(tree, &self.forms, &request.selection)?);
+            }
+            scan::sort(&mut found);
+            found.dedup_by(|one, other| one.path == other.path);
+        }
+        Ok(found)
+    }
+
     /// By the envelope's time, then by operation, then by name.
-    fn sorted(&self, tree: &crate::tree::Tree, mut group: Vec<Candidate>) -> Vec<Candidate> {
+    fn sort(&mut self, tree: &Tree, group: &mut [&Candidate]) {
         if group.len() < 2 || group[0].is_initial() {
-            return group;
+            return;
         }
-        let mut keys = HashMap::with_capacity(group.len());
-        for candidate in &group {
-            let envelope =
-                tree.open_file(&candidate.path).map(|file| inspect::peek(file, &self.options.zone)).unwrap_or_default();
-            let rank = envelope.parsed().map_or(candidate.hinted_rank(), |operation| operation as u8);
-            keys.insert(candidate.path.clone(), (envelope.occurred_at, rank));
+        for candidate in group.iter() {
+            if self.peeked.get(&candidate.path).is_none_or(|known| known.0 != candidate.signature) {
+                let envelope =
+                    tree.open_file(&candidate.path).map(|file| inspect::peek(file, &self.options.zone)).unwrap_or_default();
+                let rank = envelope.parsed().map_or(candidate.hinted_rank(), |operation| operation as u8);
+                self.peeked.insert(candidate.path.clone(), (candidate.signature, (envelope.occurred_at, rank)));
+            }
         }
-        group.sort_by(|one, other| keys[&one.path].cmp(&keys[&other.path]).then_with(|| one.path.cmp(&other.path)));
-        group
+        group.sort_by(|one, other| {
+            let of = |candidate: &Candidate| self.peeked.get(&candidate.path).map(|known| known.1);
+            of(one).cmp(&of(other)).then_with(|| one.path.cmp(&other.path))
+        });
     }
 
     /// Whether there is nothing to do for a file as it stands.
@@ -272,7 +302,9 @@ impl FileConnector {
     async fn announce(&mut self, claim: Claim) -> Result<Step, ConnectorError> {
         let mut append = Append::default();
         tidemark_connector_core::progress::put(&mut append, &self.topics, &claim.key(), &claim);
+        crash::point("connector.before-claim");
         self.append_with_closing(append).await?;
+        crash::point("connector.after-claim");
         self.ledger.put(claim.clone());
         let answers = Answers::new(&claim);
         self.work = Work::Settling(Box::new(Settlement { claim, answers, attempt: Attempt::First, counted: false }));

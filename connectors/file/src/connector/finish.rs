@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tidemark_connector_core::{ConnectorError, Step, progress};
-use tidemark_log::Append;
+use tidemark_log::{Append, crash};
 
 use super::{FileConnector, Settlement, Work};
 use crate::claim::{Claim, sum};
@@ -42,7 +42,9 @@ impl FileConnector {
             let batch = publication.batch(now);
             (publication, batch)
         });
+        crash::point("connector.before-publish");
         let (appended, made) = tokio::join!(self.log.append(append), made);
+        crash::point("connector.after-publish");
         appended?;
         self.closing.clear();
         self.appended(&batch);
@@ -56,7 +58,9 @@ impl FileConnector {
 
     async fn append_last(&mut self, mut batch: Batch) -> Result<Step, ConnectorError> {
         let append = std::mem::take(&mut batch.append);
+        crash::point("connector.before-last");
         self.append_with_closing(append).await?;
+        crash::point("connector.after-last");
         self.appended(&batch);
         let answers = Answers::new(&batch.claim);
         let attempt = Attempt::First;
@@ -75,6 +79,7 @@ impl FileConnector {
 
     /// Looks for answers; with all of them there, puts everything to its place.
     pub(super) async fn settle(&mut self, mut settlement: Box<Settlement>) -> Result<Step, ConnectorError> {
+        self.appended.mark_unchanged();
         let complete = settlement.answers.complete(self.log.as_ref(), &self.topics, &settlement.claim).await;
         match complete {
             Ok(true) => {}

@@ -1,3 +1,4 @@
+mod hostile;
 mod shop;
 
 use std::fs;
