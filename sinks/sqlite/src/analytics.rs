@@ -85,8 +85,7 @@ impl Adapter for Analytics {
     fn write(&self, connection: &Connection, batch: &SinkBatch, rows: &[SinkRow<'_>], refreshing: bool) -> Result<u64, Failure> {
         let Some(fact) = rows.first().and_then(|row| self.facts.get(&batch.parts[row.part].entity.name)) else { return Ok(0) };
         if fact.lines.is_empty() {
-            let written = fact.table.upsert(refreshing).run(connection, rows, |binder, row| fact.table.bind(binder, row))?;
-            return Ok(written as u64);
+            return Ok(fact.table.upsert(connection, rows, refreshing)? as u64);
         }
         Ok(owned::write(fact, connection, rows, refreshing)?)
     }
@@ -107,12 +106,15 @@ impl Owned for Fact {
     }
 
     fn replace(&self, connection: &Connection, rows: &[&SinkRow<'_>]) -> Result<(), rusqlite::Error> {
-        // Only rows that pass the gate come here.
-        self.table.upsert(true).run(connection, rows, |binder, row| self.table.bind(binder, row)).map(|_| ())
+        self.table.replace(connection, rows).map(|_| ())
     }
 
-    fn remove_owned(&self, connection: &Connection, row: &SinkRow<'_>) -> Result<(), rusqlite::Error> {
-        self.lines.iter().try_for_each(|lines| lines.remove(connection, row))
+    fn replace_owned(&self, connection: &Connection, rows: &[&SinkRow<'_>]) -> Result<(), rusqlite::Error> {
+        for lines in &self.lines {
+            rows.iter().try_for_each(|row| lines.remove(connection, row))?;
+            lines.insert(connection, rows)?;
+        }
+        Ok(())
     }
 
     fn insert_owned(&self, connection: &Connection, rows: &[&SinkRow<'_>]) -> Result<(), rusqlite::Error> {

@@ -2,7 +2,8 @@
 //!
 //! A record is a vertex `<entity>:<key>`; each of its references is an edge from it. Such an edge belongs to the record that
 //! holds the reference (`owner` is null: it is `src`): it is replaced whenever that record is, goes when it is deleted, and
-//! stays when its target is deleted or was never there. An entity that *is* an edge has no vertex; its edge is known by its
+//! stays when its target is deleted or was never there. It has no version of its own (null: its holder's counts), so an update
+//! that changes no reference writes no edge. An entity that *is* an edge has no vertex; its edge is known by its
 //! owning record (`owner`), keeps its own version, and when deleted stays, marked, so that a late event cannot revive it.
 //!
 //! There is no index on `dst`: nothing here reads edges backwards, and it would cost as much as the edges themselves.
@@ -32,7 +33,7 @@ pub fn ddl() -> Vec<String> {
     let vertex = "CREATE TABLE IF NOT EXISTS vertex(\n  vid TEXT PRIMARY KEY NOT NULL,\n  tag TEXT NOT NULL,\n  \
                   version INTEGER NOT NULL,\n  deleted_at TEXT,\n  props TEXT NOT NULL\n)";
     let edge = "CREATE TABLE IF NOT EXISTS edge(\n  src TEXT NOT NULL,\n  type TEXT NOT NULL,\n  dst TEXT NOT NULL,\n  \
-                rank INTEGER NOT NULL,\n  version INTEGER NOT NULL,\n  deleted_at TEXT,\n  props TEXT NOT NULL,\n  owner TEXT,\n  \
+                rank INTEGER NOT NULL,\n  version INTEGER,\n  deleted_at TEXT,\n  props TEXT NOT NULL,\n  owner TEXT,\n  \
                 PRIMARY KEY(src, type, dst, rank)\n) WITHOUT ROWID";
     let owner = "CREATE UNIQUE INDEX IF NOT EXISTS edge_owner ON edge(owner) WHERE owner IS NOT NULL";
     vec![vertex.to_owned(), edge.to_owned(), owner.to_owned()]

@@ -20,10 +20,10 @@ pub(crate) trait Owned {
     /// Inserts or replaces.
     fn replace(&self, connection: &Connection, rows: &[&SinkRow<'_>]) -> Result<(), rusqlite::Error>;
 
-    /// Removes what the row owns.
-    fn remove_owned(&self, connection: &Connection, row: &SinkRow<'_>) -> Result<(), rusqlite::Error>;
+    /// Makes what rows of older versions owned what these own: nothing, if deleted.
+    fn replace_owned(&self, connection: &Connection, rows: &[&SinkRow<'_>]) -> Result<(), rusqlite::Error>;
 
-    /// Inserts what live ones of the rows own; what is there under the same identity is replaced.
+    /// Inserts what live ones of these new rows own; what is there under the same identity is replaced.
     fn insert_owned(&self, connection: &Connection, rows: &[&SinkRow<'_>]) -> Result<(), rusqlite::Error>;
 }
 
@@ -60,21 +60,18 @@ pub(crate) fn write(
 /// owned rows are the same: inserting them again is harmless.
 fn write_rest(kind: &impl Owned, connection: &Connection, chunk: &[&SinkRow<'_>]) -> Result<u64, rusqlite::Error> {
     let mut older = Vec::new();
-    let mut owners = Vec::new();
+    let mut equal = Vec::new();
     for &row in chunk {
         let version = row.state.version.cast_signed();
         match kind.stored_version(connection, row)? {
             Some(stored) if stored > version => {}
-            Some(stored) if stored == version => owners.push(row),
-            _ => {
-                kind.remove_owned(connection, row)?;
-                older.push(row);
-                owners.push(row);
-            }
+            Some(stored) if stored == version => equal.push(row),
+            _ => older.push(row),
         }
     }
     kind.replace(connection, &older)?;
-    kind.insert_owned(connection, &owners)?;
+    kind.replace_owned(connection, &older)?;
+    kind.insert_owned(connection, &equal)?;
     Ok(older.len() as u64)
 }
 
@@ -89,18 +86,19 @@ fn write_looked_up(
     chunk: &[&SinkRow<'_>],
     refreshing: bool,
 ) -> Result<LookedUp, rusqlite::Error> {
-    let mut new = 0;
-    let mut owners = Vec::with_capacity(chunk.len());
+    let mut new = Vec::new();
+    let mut older = Vec::new();
     for &row in chunk {
         let version = row.state.version.cast_signed();
         match kind.stored_version(connection, row)? {
-            None => new += 1,
-            Some(stored) if stored < version || (refreshing && stored == version) => kind.remove_owned(connection, row)?,
-            Some(_) => continue,
+            None => new.push(row),
+            Some(stored) if stored < version || (refreshing && stored == version) => older.push(row),
+            Some(_) => {}
         }
-        owners.push(row);
     }
-    kind.replace(connection, &owners)?;
-    kind.insert_owned(connection, &owners)?;
-    Ok(LookedUp { written: owners.len() as u64, new })
+    kind.replace(connection, &older)?;
+    kind.replace_owned(connection, &older)?;
+    kind.insert(connection, &new)?;
+    kind.insert_owned(connection, &new)?;
+    Ok(LookedUp { written: (new.len() + older.len()) as u64, new: new.len() })
 }

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
-use tidemark_log::LogIdentity;
+use tidemark_log::{LogIdentity, crash};
 use tidemark_sink_core::{Applied, Role, Sink, SinkBatch, SinkError, SinkRow, StorePosition, StoreReport};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
@@ -29,6 +29,11 @@ const CACHE_KIB: i64 = 16 * 1024;
 const CHECKPOINT_PAGES: i64 = 4_000;
 /// How long a writer waits for a lock before the engine hears of it; other stores do not wait with it.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
+/// A first fill is over when no batch comes for this long, or so many in a row were this small: a store that lags gets full
+/// ones, but the first entities of an import are few as well.
+const IDLE: Duration = Duration::from_secs(1);
+const SMALL_BATCH: usize = 500;
+const SMALL_BATCHES: u32 = 32;
 /// Statements kept prepared: three lengths of a few for each entity.
 const STATEMENTS_MAX: usize = 256;
 
@@ -53,6 +58,16 @@ pub(crate) trait Adapter: Send + Sync + 'static {
 
     /// Writes one part's rows (sorted by key, each key once) where newer, or where not older if `refreshing`; returns how many.
     fn write(&self, connection: &Connection, batch: &SinkBatch, rows: &[SinkRow<'_>], refreshing: bool) -> Result<u64, Failure>;
+
+    /// Whether it holds nothing yet.
+    fn is_empty(&self, _connection: &Connection) -> Result<bool, Failure> {
+        Ok(false)
+    }
+
+    /// Makes what an empty store does better without while it is filled, such as indexes. Idempotent.
+    fn settle(&self, _connection: &Connection) -> Result<(), Failure> {
+        Ok(())
+    }
 
     /// The tables whose rows `check` counts.
     fn tables(&self) -> Vec<String>;
@@ -114,12 +129,23 @@ fn start(path: &Path, adapter: &Arc<dyn Adapter>) -> Result<mpsc::Sender<Job>, S
         .name(format!("sink-{}", adapter.role().name()))
         .spawn(move || {
             let _entered = runtime.enter();
-            while let Ok(job) = inbox.recv() {
+            while let Some(job) = next(&inbox, &mut owner) {
                 job(&mut owner);
             }
         })
         .map_err(|error| fatal(format!("starting the thread of {}", path.display()), error))?;
     Ok(jobs)
+}
+
+/// The next job; on the way, what a first fill left to do. `None` when the sink is gone.
+fn next(inbox: &mpsc::Receiver<Job>, owner: &mut Owner) -> Option<Job> {
+    if owner.open.as_ref().and_then(|open| open.filling.as_ref()).is_some_and(|filling| filling.begun) {
+        match inbox.recv_timeout(IDLE) {
+            Err(mpsc::RecvTimeoutError::Timeout) => owner.settle_when_idle(),
+            outcome => return outcome.ok(),
+        }
+    }
+    inbox.recv().ok()
 }
 
 #[async_trait]
@@ -175,6 +201,24 @@ struct Open {
     epoch: i64,
     /// Device and inode: which file it is, whatever its name points to now.
     file: (u64, u64),
+    /// Being filled for the first time, and not settled yet.
+    filling: Option<Filling>,
+}
+
+/// How a first fill goes.
+#[derive(Default)]
+struct Filling {
+    begun: bool,
+    /// Small batches since the last large one.
+    small: u32,
+}
+
+impl Filling {
+    fn is_over_after(&mut self, records: usize) -> bool {
+        self.begun = true;
+        self.small = if records < SMALL_BATCH { self.small + 1 } else { 0 };
+        self.small >= SMALL_BATCHES
+    }
 }
 
 impl Owner {
@@ -194,9 +238,22 @@ impl Owner {
         self.adapter.create(&transaction)?;
         meta::derive(&transaction, &self.adapter.fingerprints())?;
         let positions = meta::positions(&transaction)?;
+        let filling = self.adapter.is_empty(&transaction)?.then(Filling::default);
+        if filling.is_none() {
+            self.adapter.settle(&transaction)?;
+        }
         transaction.commit()?;
         let file = identity_of(&self.path).ok_or_else(|| gone(&self.path))?;
-        Ok((Open { connection, epoch, file }, positions))
+        Ok((Open { connection, epoch, file, filling }, positions))
+    }
+
+    /// The first fill seems to be over. A failure is no loss: the next open settles the store.
+    fn settle_when_idle(&mut self) {
+        let Some(open) = self.open.as_mut().filter(|open| open.filling.is_some()) else { return };
+        match settle(&*self.adapter, open) {
+            Ok(()) => {}
+            Err(failure) => tracing::warn!(store = self.adapter.role().name(), %failure, "indexes are built at the next start"),
+        }
     }
 
     fn apply(&mut self, batch: &SinkBatch, abandoned: Abandoned<'_>) -> Result<Applied, SinkError> {
@@ -209,6 +266,11 @@ impl Owner {
         let (rows, skipped) = batch.collapse_where(|entity| self.adapter.keeps(&entity.name)).map_err(SinkError::Rejected)?;
         let written = write(&self.path, &*self.adapter, open, batch, &rows, abandoned)
             .map_err(|failure| failure.classify(&self.path, "writing"))?;
+        if let Some(filling) = &mut open.filling
+            && filling.is_over_after(batch.len())
+        {
+            settle(&*self.adapter, open).map_err(|failure| failure.classify(&self.path, "building indexes of"))?;
+        }
         Ok(Applied { written, skipped: skipped + rows.len() as u64 - written })
     }
 
@@ -230,6 +292,15 @@ impl Owner {
         transaction.commit()?;
         Ok(())
     }
+}
+
+/// Ends the first fill.
+fn settle(adapter: &dyn Adapter, open: &mut Open) -> Result<(), Failure> {
+    open.filling = None;
+    let transaction = open.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    adapter.settle(&transaction)?;
+    transaction.commit()?;
+    Ok(())
 }
 
 /// One batch, one transaction. It takes the write lock only with its first write, so that a slow embedder holds up nobody; if
@@ -256,7 +327,9 @@ fn write(
         transaction.rollback()?;
         return Ok(0);
     }
+    crash::point("sqlite.before-commit");
     transaction.commit()?;
+    crash::point("sqlite.after-commit");
     Ok(written)
 }
 

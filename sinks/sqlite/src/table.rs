@@ -11,7 +11,7 @@ use tidemark_schemas::entity::{Column, FieldType};
 use tidemark_schemas::{Cell, Entity};
 use tidemark_sink_core::SinkRow;
 
-use crate::statement::{Binder, Ladder, excluded_list, quoted, quoted_list, sql_type};
+use crate::statement::{Binder, Ladder, ROWS_MAX, excluded_list, quoted, quoted_list, sql_type};
 
 /// What every table has, with its definition.
 const COMMON: [(&str, &str); 5] = [
@@ -27,6 +27,8 @@ const COMMON: [(&str, &str); 5] = [
 pub(crate) struct Table {
     entity: Arc<Entity>,
     insert: Ladder,
+    /// Leaves the columns of references, and so their indexes, alone: for rows whose references are the stored ones.
+    same_references: Ladder,
     newer: Ladder,
     not_older: Ladder,
 }
@@ -36,16 +38,19 @@ impl Table {
         let names: Vec<&str> = names(entity).collect();
         let table = quoted(&entity.name);
         let head = format!("INSERT INTO {table}({})", quoted_list(names.iter().copied()));
-        let sets = excluded_list(names[1..].iter().copied());
-        let upsert = |gate: &str| {
-            let tail = format!("ON CONFLICT(\"key\") DO UPDATE SET {sets} WHERE excluded.\"version\" {gate} {table}.\"version\"");
-            Ladder::insert(&head, names.len(), &tail)
+        let upsert = |changed: &dyn Fn(&&str) -> bool, gate: &str, condition: &str| {
+            let sets = excluded_list(names[1..].iter().copied().filter(changed));
+            let gate = format!("WHERE excluded.\"version\" {gate} {table}.\"version\"{condition}");
+            Ladder::insert(&head, names.len(), &format!("ON CONFLICT(\"key\") DO UPDATE SET {sets} {gate}"))
         };
+        let indexed = indexed_columns(entity);
+        let same: Vec<String> = indexed.iter().map(|name| format!(" AND excluded.{0} IS {table}.{0}", quoted(name))).collect();
         Self {
             entity: Arc::clone(entity),
             insert: Ladder::insert(&head, names.len(), "ON CONFLICT(\"key\") DO NOTHING"),
-            newer: upsert(">"),
-            not_older: upsert(">="),
+            same_references: upsert(&|name| !indexed.contains(name), ">", &same.concat()),
+            newer: upsert(&|_| true, ">", ""),
+            not_older: upsert(&|_| true, ">=", ""),
         }
     }
 
@@ -53,9 +58,34 @@ impl Table {
         &self.entity
     }
 
-    /// The upsert behind the version gate.
-    pub(crate) fn upsert(&self, refreshing: bool) -> &Ladder {
-        if refreshing { &self.not_older } else { &self.newer }
+    /// Writes the rows that pass the version gate; returns how many.
+    ///
+    /// SQLite touches each index whose column is set, whether its value changes or not, and in an update the indexes cost more
+    /// than the row: so where there are indexes, first all rows with unchanged references are written without them, then the
+    /// rest of the chunk with them.
+    pub(crate) fn upsert(
+        &self,
+        connection: &Connection,
+        rows: &[SinkRow<'_>],
+        refreshing: bool,
+    ) -> Result<usize, rusqlite::Error> {
+        if refreshing {
+            return self.not_older.run(connection, rows, |binder, row| self.bind(binder, row));
+        }
+        let mut written = 0;
+        for chunk in rows.chunks(ROWS_MAX) {
+            let mut changed = self.same_references.run(connection, chunk, |binder, row| self.bind(binder, row))?;
+            if changed < chunk.len() {
+                changed += self.newer.run(connection, chunk, |binder, row| self.bind(binder, row))?;
+            }
+            written += changed;
+        }
+        Ok(written)
+    }
+
+    /// Writes rows that are known to pass the gate.
+    pub(crate) fn replace(&self, connection: &Connection, rows: &[&SinkRow<'_>]) -> Result<usize, rusqlite::Error> {
+        self.not_older.run(connection, rows, |binder, row| self.bind(binder, row))
     }
 
     /// Inserts rows whose keys are not there.
@@ -103,6 +133,15 @@ pub(crate) fn add_missing<'c>(
         }
     }
     Ok(())
+}
+
+/// The columns that hold references outside lists: those that the relational store indexes.
+pub(crate) fn indexed_columns(entity: &Entity) -> Vec<&str> {
+    let scalars = entity.references.iter().filter(|reference| reference.item.is_none());
+    scalars
+        .filter_map(|reference| entity.columns.iter().find(|column| column.path == reference.path))
+        .map(|column| column.name.as_str())
+        .collect()
 }
 
 /// Names of a table's columns, in order.

@@ -1,4 +1,6 @@
 mod harness;
+mod roles;
+mod stores;
 
 use tidemark_schemas::Catalog;
 use tidemark_sink_core::contract::{self, Fixture};

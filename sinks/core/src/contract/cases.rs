@@ -139,7 +139,7 @@ pub(super) async fn an_older_version_after_a_newer(fixture: &Fixture, store: &dy
 pub(super) async fn a_late_event_after_a_delete(fixture: &Fixture, store: &dyn StoreHarness) {
     let mut sink = opened(store).await;
     let old = fixture.customer("C1", "张三", 3);
-    apply(&mut sink, &fixture.batch("customer", 0, &[old.clone()])).await;
+    apply(&mut sink, &fixture.batch("customer", 0, std::slice::from_ref(&old))).await;
     apply(&mut sink, &fixture.batch("customer", 1, &[fixture.deleted(&old, 5)])).await;
     assert_eq!(customer(store, "C1").await, Some((5, true)), "a delete marks the record");
     apply(&mut sink, &fixture.batch("customer", 2, &[fixture.customer("C1", "晚到", 4)])).await;

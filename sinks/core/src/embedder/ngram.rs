@@ -9,8 +9,6 @@
 //! Each n-gram's xxh3 chooses a dimension and a sign, so that collisions cancel rather than add up. A repeated n-gram counts by
 //! 1 + ln(times). Deterministic: no seed, no state.
 
-use std::collections::HashMap;
-
 use async_trait::async_trait;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -50,13 +48,17 @@ impl Embedder for NgramEmbedder {
     }
 
     async fn embed(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>, EmbedError> {
-        Ok(texts.iter().map(|text| embed(text)).collect())
+        let mut grams = Grams::default();
+        Ok(texts.iter().map(|text| embed_with(&mut grams, text)).collect())
     }
 }
 
 /// The vector of one text.
 pub fn embed(text: &str) -> Vec<f32> {
-    let mut grams = Grams::default();
+    embed_with(&mut Grams::default(), text)
+}
+
+fn embed_with(grams: &mut Grams, text: &str) -> Vec<f32> {
     let text = text.to_lowercase();
     for line in text.lines() {
         for segment in line.split(['，', ',', '；', ';', '。']) {
@@ -69,13 +71,15 @@ pub fn embed(text: &str) -> Vec<f32> {
             }
         }
     }
-    grams.into_vector()
+    grams.take_vector()
 }
 
-/// Weight and number of times of each n-gram, by its hash.
+/// The n-grams of the text in hand; what it holds is reused from text to text.
 #[derive(Default)]
 struct Grams {
-    counted: HashMap<u64, (f32, u32)>,
+    /// Hash and weight of every n-gram, repeats included: sorted and counted at the end, which costs a text of some dozens of
+    /// n-grams far less than a hash map.
+    counted: Vec<(u64, f32)>,
     /// Reused: the characters of the piece in hand, its marks included, as text and as starts of each character in it.
     piece: String,
     starts: Vec<usize>,
@@ -142,19 +146,19 @@ impl Grams {
     }
 
     fn count(&mut self, gram: &str, weight: f32) {
-        let entry = self.counted.entry(xxh3_64(gram.as_bytes())).or_insert((weight, 0));
-        entry.0 = entry.0.max(weight);
-        entry.1 += 1;
+        self.counted.push((xxh3_64(gram.as_bytes()), weight));
     }
 
-    fn into_vector(self) -> Vec<f32> {
-        // Sums of floats depend on their order, and a hash map's is random: so in the order of the hashes.
-        let mut counted: Vec<(u64, (f32, u32))> = self.counted.into_iter().collect();
-        counted.sort_unstable_by_key(|(hash, _)| *hash);
+    fn take_vector(&mut self) -> Vec<f32> {
+        // Sums of floats depend on their order: by hash, whatever the order in the text.
+        self.counted.sort_unstable_by(|left, right| left.0.cmp(&right.0).then(left.1.total_cmp(&right.1)));
         let mut vector = vec![0.0_f32; DIMENSIONS];
-        for (hash, (weight, times)) in counted {
-            add(&mut vector, hash, weight * (1.0 + (times as f32).ln()));
+        for repeats in self.counted.chunk_by(|left, right| left.0 == right.0) {
+            // The last of equal hashes has the largest weight.
+            let (hash, weight) = repeats[repeats.len() - 1];
+            add(&mut vector, hash, weight * (1.0 + (repeats.len() as f32).ln()));
         }
+        self.counted.clear();
         if !normalise(&mut vector) {
             vector.fill(0.0);
             add(&mut vector, xxh3_64(NOTHING.as_bytes()), 1.0);

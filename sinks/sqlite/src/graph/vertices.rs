@@ -29,13 +29,17 @@ pub(super) struct OfEntity<'v> {
     prefix: String,
 }
 
-/// One out-edge of a row of the chunk; its texts stand in the chunk's buffer.
+/// The out-edges of some rows, their texts in one buffer.
+struct Edges<'r> {
+    texts: String,
+    list: Vec<Edge<'r>>,
+}
+
 struct Edge<'r> {
     source: Range<usize>,
     kind: &'r str,
     target: Range<usize>,
     rank: i64,
-    version: i64,
 }
 
 impl Vertices {
@@ -45,7 +49,7 @@ impl Vertices {
         Self {
             insert: Ladder::insert(vertex, 5, "ON CONFLICT(vid) DO NOTHING"),
             replace: Ladder::insert(vertex, 5, &format!("ON CONFLICT(vid) DO UPDATE SET {sets}")),
-            insert_edge: Ladder::insert("INSERT OR REPLACE INTO edge(src, type, dst, rank, version, props)", 6, ""),
+            insert_edge: Ladder::insert("INSERT OR REPLACE INTO edge(src, type, dst, rank, props)", 5, ""),
         }
     }
 
@@ -58,6 +62,28 @@ impl OfEntity<'_> {
     fn vid(&self, row: &SinkRow<'_>, out: &mut String) {
         out.push_str(&self.prefix);
         out.push_str(&row.state.key);
+    }
+
+    /// The out-edges of the live ones of the rows.
+    fn edges<'r>(&'r self, rows: &[&'r SinkRow<'_>]) -> Edges<'r> {
+        let mut texts = String::new();
+        let mut list = Vec::new();
+        for &row in rows.iter().filter(|row| !row.state.deleted) {
+            let start = texts.len();
+            self.vid(row, &mut texts);
+            let source = start..texts.len();
+            for reference in &self.entity.references {
+                each_target(reference, &row.state.row, |entity, code, rank| {
+                    let start = texts.len();
+                    texts.push_str(entity);
+                    texts.push(':');
+                    write_key(code, &mut texts);
+                    let target = start..texts.len();
+                    list.push(Edge { source: source.clone(), kind: &reference.reference.edge, target, rank });
+                });
+            }
+        }
+        Edges { texts, list }
     }
 
     fn bind(&self, binder: &mut Binder<'_, '_>, row: &SinkRow<'_>) -> Result<(), rusqlite::Error> {
@@ -86,40 +112,53 @@ impl Owned for OfEntity<'_> {
         self.statements.replace.run(connection, rows, |binder, row| self.bind(binder, row)).map(|_| ())
     }
 
-    fn remove_owned(&self, connection: &Connection, row: &SinkRow<'_>) -> Result<(), rusqlite::Error> {
-        let mut source = String::new();
-        self.vid(row, &mut source);
-        connection.prepare_cached("DELETE FROM edge WHERE src = ? AND owner IS NULL")?.execute([source]).map(|_| ())
+    /// Most updates change no reference: then the edges are read and left as they are.
+    fn replace_owned(&self, connection: &Connection, rows: &[&SinkRow<'_>]) -> Result<(), rusqlite::Error> {
+        let mut stored = connection.prepare_cached("SELECT type, dst, rank FROM edge WHERE src = ? AND owner IS NULL")?;
+        let mut remove = connection.prepare_cached("DELETE FROM edge WHERE src = ? AND owner IS NULL")?;
+        let mut changed = Vec::new();
+        for &row in rows {
+            let edges = self.edges(&[row]);
+            let mut source = String::new();
+            self.vid(row, &mut source);
+            if !edges.are(&mut stored.query([&source])?)? {
+                remove.execute([&source])?;
+                changed.push(row);
+            }
+        }
+        self.insert_owned(connection, &changed)
     }
 
     fn insert_owned(&self, connection: &Connection, rows: &[&SinkRow<'_>]) -> Result<(), rusqlite::Error> {
-        let mut texts = String::new();
-        let mut edges = Vec::new();
-        for row in rows.iter().filter(|row| !row.state.deleted) {
-            let start = texts.len();
-            self.vid(row, &mut texts);
-            let source = start..texts.len();
-            let version = row.state.version.cast_signed();
-            for reference in &self.entity.references {
-                each_target(reference, &row.state.row, |entity, code, rank| {
-                    let start = texts.len();
-                    texts.push_str(entity);
-                    texts.push(':');
-                    write_key(code, &mut texts);
-                    let target = start..texts.len();
-                    edges.push(Edge { source: source.clone(), kind: &reference.reference.edge, target, rank, version });
-                });
-            }
-        }
+        let edges = self.edges(rows);
         let bind = |binder: &mut Binder<'_, '_>, edge: &Edge<'_>| {
-            binder.value(&texts[edge.source.clone()])?;
+            binder.value(edges.text(&edge.source))?;
             binder.value(edge.kind)?;
-            binder.value(&texts[edge.target.clone()])?;
+            binder.value(edges.text(&edge.target))?;
             binder.value(edge.rank)?;
-            binder.value(edge.version)?;
             binder.value("{}")
         };
-        self.statements.insert_edge.run(connection, &edges, bind).map(|_| ())
+        self.statements.insert_edge.run(connection, &edges.list, bind).map(|_| ())
+    }
+}
+
+impl Edges<'_> {
+    fn text(&self, range: &Range<usize>) -> &str {
+        &self.texts[range.clone()]
+    }
+
+    /// Whether the stored edges are these, in whatever order.
+    fn are(&self, stored: &mut rusqlite::Rows<'_>) -> Result<bool, rusqlite::Error> {
+        let mut count = 0;
+        while let Some(row) = stored.next()? {
+            let (kind, target, rank) = (row.get_ref(0)?.as_str()?, row.get_ref(1)?.as_str()?, row.get::<_, i64>(2)?);
+            let known = |edge: &Edge<'_>| edge.kind == kind && edge.rank == rank && self.text(&edge.target) == target;
+            if !self.list.iter().any(known) {
+                return Ok(false);
+            }
+            count += 1;
+        }
+        Ok(count == self.list.len())
     }
 }
 

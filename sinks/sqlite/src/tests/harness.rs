@@ -22,10 +22,12 @@ pub(crate) enum Kind {
     Analytics,
 }
 
+pub(crate) const KINDS: [Kind; 4] = [Kind::Relational, Kind::Graph, Kind::Vector, Kind::Analytics];
+
 pub(crate) struct Store {
     kind: Kind,
     folder: TempDir,
-    catalog: Arc<Catalog>,
+    pub(crate) catalog: Arc<Catalog>,
 }
 
 impl Store {
