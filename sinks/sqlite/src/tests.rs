@@ -1,4 +1,5 @@
 mod harness;
+mod histories;
 mod roles;
 mod stores;
 

@@ -95,6 +95,6 @@ impl Ends {
 fn vid(row: &[Cell<'_>], (kind, code): (usize, usize)) -> Option<String> {
     let mut vid = row[kind].as_text()?.to_lowercase();
     vid.push(':');
-    write_key(code_of(&row[code])?, &mut vid);
+    write_key(&code_of(&row[code])?, &mut vid);
     Some(vid)
 }

@@ -77,7 +77,7 @@ impl OfEntity<'_> {
                     let start = texts.len();
                     texts.push_str(entity);
                     texts.push(':');
-                    write_key(code, &mut texts);
+                    write_key(&code, &mut texts);
                     let target = start..texts.len();
                     list.push(Edge { source: source.clone(), kind: &reference.reference.edge, target, rank });
                 });
@@ -229,9 +229,9 @@ pub(super) fn code_of<'r>(cell: &'r Cell<'_>) -> Option<Cow<'r, str>> {
 }
 
 /// The key of one part, as [`tidemark_schemas::Key::join`] makes it.
-pub(super) fn write_key(code: Cow<'_, str>, out: &mut String) {
+pub(super) fn write_key(code: &str, out: &mut String) {
     if !code.contains(['|', '\\']) {
-        out.push_str(&code);
+        out.push_str(code);
         return;
     }
     for character in code.chars() {

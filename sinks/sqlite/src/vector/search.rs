@@ -138,7 +138,9 @@ fn is(value: &Value, wanted: &str) -> bool {
     match value {
         Value::Null => wanted.is_empty(),
         Value::String(text) => text == wanted,
-        other => other.to_string() == wanted,
+        Value::Bool(value) => wanted == if *value { "true" } else { "false" },
+        Value::Number(number) => number.to_string() == wanted,
+        Value::Array(_) | Value::Object(_) => false,
     }
 }
 

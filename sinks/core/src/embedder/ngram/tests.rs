@@ -33,7 +33,7 @@ fn records() -> Vec<String> {
     (0..200)
         .map(|number: usize| {
             let name = format!("{}{}", SURNAMES[number % 20], GIVEN[(number * 7 + number / 20) % 25]);
-            let gender = if number % 9 == 0 { "MALE" } else { "FEMALE" };
+            let gender = if number.is_multiple_of(9) { "MALE" } else { "FEMALE" };
             let level = ["NORMAL", "SILVER", "GOLD", "PLATINUM", "DIAMOND"][number % 5];
             let source = ["REFERRAL", "ONLINE", "WALK_IN"][number % 3];
             let (one, other) = (TAGS[number % 12], TAGS[(number * 5 + 3) % 12]);
