@@ -153,7 +153,7 @@ fn a_repeated_rejection_after_a_crash_is_counted_once() {
     let records = [customer(1, "张"), json!({"customer_code": "nonsense"}), customer(2, "王")];
     place.put(&pending("customers_add.json"), envelope(Insert, &records));
     place.put(&pending("customers_update.json"), envelope(Update, &[update(77, &json!({"notes": "无"}))]));
-    for point in ["connector.claimed", "fold.before-append", "fold.after-append", "connector.before-archive"] {
+    for point in ["connector.before-last", "fold.before-append", "fold.after-append", "connector.before-archive"] {
         place.set("TIDEMARK_CRASH_AT", point);
         place.run(&["up", "--once"]);
     }

@@ -153,7 +153,7 @@ fn sql_in_a_text_is_a_text() {
 }
 
 #[test]
-fn what_is_no_file_is_left_alone() {
+fn what_is_no_file_fails_by_name_and_blocks_nobody() {
     let place = Place::new();
     let folder = place.import().join("incremental/pending/2026-01-15");
     fs::create_dir_all(folder.join("customers_update.json")).unwrap();
@@ -162,7 +162,11 @@ fn what_is_no_file_is_left_alone() {
     assert!(made.success());
     let result = drop_beside_a_good_one(&place, envelope(Insert, &[customer(1, "张")]));
     assert_eq!(result.counts.inserted, 1);
-    assert!(folder.join("customers_update.json").is_dir());
+    for name in ["customers_update.json", "customers_delete.json", "products_add.json"] {
+        let result = results::newest(&place.import(), name);
+        assert!(result.text("failed").is_some(), "{name}: {:#}", result.document);
+        assert!(!folder.join(name).exists(), "{name} is out of the way");
+    }
 }
 
 #[test]

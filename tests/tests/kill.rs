@@ -65,25 +65,31 @@ impl End {
 
 /// A few files of every kind: inserts, updates, deletes, rejected by the connector and by the fold, an initial file.
 fn put_small_files(place: &Place) {
-    let initial: Vec<_> = (1..=20).map(|number| customer(number, "张")).collect();
+    // More than one batch.
+    let initial: Vec<_> = (1..=9_000).map(|number| customer(number, "张")).collect();
     place.put("initial/institutions/BJ-HA-001/customers.json", serde_json::Value::from(initial).to_string());
-    let mut added: Vec<_> = (21..=60).map(|number| customer(number, "王")).collect();
+    let mut added: Vec<_> = (9_001..=9_040).map(|number| customer(number, "王")).collect();
     added.insert(7, serde_json::json!({"customer_code": "nonsense"}));
     place.put(&pending("customers_add.json"), envelope(Insert, &added));
+    // One that fails whole: it is announced without records.
+    place.put("incremental/pending/2026-01-14/customers_add.json", "{\"operation\": \"INSERT\", \"data\": [");
     let update = |number| serde_json::json!({"customer_code": code(number), "updates": {"notes": "改"}});
-    place.put(&pending("customers_update.json"), envelope(Update, &[update(3), update(999), update(25)]));
+    place.put(&pending("customers_update.json"), envelope(Update, &[update(3), update(99_999), update(25)]));
     place.put(&pending("customers_delete.json"), envelope(Delete, &[serde_json::json!({"customer_code": code(5)})]));
     let orders: Vec<_> = (1..=60).map(|number| order(number, number, 100 + number)).collect();
     place.put(&pending("consumption_records.json"), envelope(Insert, &orders));
 }
 
 /// Every named point, with the occurrences at which the process dies there.
-const POINTS: [(&str, &[u64]); 16] = [
-    ("connector.before-claim", &[1, 3]),
-    ("connector.after-claim", &[1, 3]),
+const POINTS: [(&str, &[u64]); 19] = [
+    ("connector.before-announce", &[1]),
+    ("connector.after-announce", &[1]),
     ("connector.before-publish", &[1, 2]),
     ("connector.after-publish", &[1, 2]),
+    ("connector.before-last", &[1, 2]),
+    ("connector.after-last", &[1, 2]),
     ("connector.before-result", &[1, 3]),
+    ("connector.before-archive", &[1, 3]),
     ("connector.after-result", &[1, 3]),
     ("connector.after-archive", &[1, 2]),
     ("log.before-commit", &[1, 2, 5, 9]),

@@ -302,9 +302,9 @@ impl FileConnector {
     async fn announce(&mut self, claim: Claim) -> Result<Step, ConnectorError> {
         let mut append = Append::default();
         tidemark_connector_core::progress::put(&mut append, &self.topics, &claim.key(), &claim);
-        crash::point("connector.before-claim");
+        crash::point("connector.before-announce");
         self.append_with_closing(append).await?;
-        crash::point("connector.after-claim");
+        crash::point("connector.after-announce");
         self.ledger.put(claim.clone());
         let answers = Answers::new(&claim);
         self.work = Work::Settling(Box::new(Settlement { claim, answers, attempt: Attempt::First, counted: false }));
