@@ -124,7 +124,7 @@ pub(crate) const KEYS: &[Key] = &[
     key(
         "batch.records_max",
         Kind::Whole(1, 100_000),
-        "10000",
+        "4000",
         "Records in one batch of a stage: larger is faster and takes more memory.",
     ),
     key("batch.bytes_max", Kind::Size, "8MiB", "Bytes in one batch of a stage; each stage holds a few of them."),
