@@ -50,7 +50,10 @@ impl End {
     /// Says the first difference instead of printing everything.
     fn expect(&self, other: &Self, when: &str) {
         assert_eq!(self.results, other.results, "{when}: statistics");
-        assert_eq!(self.files, other.files, "{when}: files");
+        for (path, hash) in self.files.iter().chain(&other.files) {
+            let both = (self.files.get(path), other.files.get(path));
+            assert_eq!(both, (Some(hash), Some(hash)), "{when}: {path}");
+        }
         for (file, tables) in &self.stores {
             for (table, rows) in tables {
                 let others = &other.stores[file][table];

@@ -139,7 +139,12 @@ impl FileConnector {
             if tree.exists(&path) {
                 continue;
             }
-            let written = tree.create(&path).and_then(|mut file| std::io::Write::write_all(&mut file, text.as_bytes()));
+            // Whole or not at all: a torn one would be there and so never be written again.
+            let draft = format!("templates/.{name}.tmp");
+            let written = tree
+                .create(&draft)
+                .and_then(|mut file| std::io::Write::write_all(&mut file, text.as_bytes()))
+                .and_then(|()| tree.replace(&draft, &path));
             if let Err(error) = written {
                 // They only help people; intake must not stop for them.
                 tracing::warn!(%error, path, "a template cannot be written");
