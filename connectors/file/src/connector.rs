@@ -63,6 +63,9 @@ pub struct FileConnector {
     counts: ConnectorCounts,
     next_look: Option<Duration>,
     looked_at: Option<Duration>,
+    caught_up: Option<Duration>,
+    /// Nothing before it on the receipts topic speaks of claims to come.
+    receipts_at: u64,
     /// What was found in envelopes for sorting, by path.
     peeked: HashMap<String, (Signature, (Option<i64>, u8))>,
     /// Marked before the log is read, so that an append between reading and waiting wakes.
@@ -113,6 +116,8 @@ impl FileConnector {
             counts: ConnectorCounts::default(),
             next_look: None,
             looked_at: None,
+            caught_up: None,
+            receipts_at: 0,
             peeked: HashMap::new(),
             appended: log.appended(),
             log,
@@ -176,6 +181,7 @@ impl Connector for FileConnector {
         self.work = Work::None;
         self.queue.clear();
         self.counts = ConnectorCounts::default();
+        self.receipts_at = self.log.bounds(&self.topics.receipts, 0).await?.end;
         self.partitions = self.log.topics().await?.into_iter().collect();
         self.epoch = progress::take_epoch(self.log.as_ref(), &self.topics, SOURCE).await?;
         self.ledger = Ledger::load(self.log.as_ref(), &self.topics).await?;
@@ -229,6 +235,18 @@ impl Connector for FileConnector {
     fn counts(&self) -> ConnectorCounts {
         self.counts
     }
+}
+
+/// Files up to this size are worked on where we are: handing them to another thread costs more than the work.
+const SMALL_BYTES_MAX: u64 = 64 * 1024;
+
+/// Does work that blocks, beside the runtime unless the file is small.
+async fn aside<T: Send + 'static>(size: u64, work: impl FnOnce() -> T + Send + 'static) -> Result<T, ConnectorError> {
+    if size <= SMALL_BYTES_MAX {
+        return Ok(work());
+    }
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|error| ConnectorError::Fatal(format!("reading a file broke off: {error}")))
 }
 
 fn hash_vocabularies(catalog: &Catalog) -> u64 {

@@ -67,7 +67,9 @@ fn read(tree: &Tree, forms: &Forms, options: &FileOptions, candidate: &Candidate
         return Err(problem);
     }
     let open = || tree.open_file(&candidate.path).map_err(|error| format!("{} cannot be read: {error}", candidate.name()));
-    let inspected = Inspection::new(open()?, options.zone.clone()).advance(u64::MAX).map_err(|error| error.to_string())?;
+    let inspected = Inspection::new(open()?, candidate.signature.size, options.zone.clone())
+        .advance(u64::MAX)
+        .map_err(|error| error.to_string())?;
     let Some(inspected) = inspected else { return Err("the first pass did not end".to_owned()) };
     let envelope = scan::envelope_of(candidate, inspected.outline, &inspected.envelope)?;
     let operation = envelope.parsed().unwrap_or(Operation::Insert);

@@ -44,8 +44,9 @@ pub(crate) enum InspectError {
 }
 
 impl Inspection {
-    pub(crate) fn new(file: File, zone: TimeZone) -> Self {
-        Self { splitter: Splitter::new(file), zone, envelope: Envelope::default(), notes: Notes::default() }
+    /// Of a file of about so many bytes.
+    pub(crate) fn new(file: File, size: u64, zone: TimeZone) -> Self {
+        Self { splitter: Splitter::with_size(file, size), zone, envelope: Envelope::default(), notes: Notes::default() }
     }
 
     /// Goes on for about so many bytes; `None` = there is more.
@@ -90,8 +91,8 @@ impl Inspection {
 }
 
 /// Operation and time stamp of a file, for the order in which files are read: looks no further than it must.
-pub(crate) fn peek(file: File, zone: &TimeZone) -> Envelope {
-    let mut splitter = Splitter::new(file);
+pub(crate) fn peek(file: File, size: u64, zone: &TimeZone) -> Envelope {
+    let mut splitter = Splitter::with_size(file, size);
     let mut envelope = Envelope::default();
     let mut notes = Notes::default();
     while envelope.operation.is_none() || envelope.timestamp.is_none() {

@@ -73,7 +73,8 @@ impl Publication {
         mapper.notes = claim.counts.notes.clone();
         let changes = topics.changes(&mapper.form().entity.name);
         let begun = claim.counts.next > 0;
-        Ok(Self { splitter: Splitter::new(file), mapper, claim, topics: topics.clone(), changes, partitions, only, begun })
+        let splitter = Splitter::with_size(file, claim.signature.size);
+        Ok(Self { splitter, mapper, claim, topics: topics.clone(), changes, partitions, only, begun })
     }
 
     /// Maps the next batch. `now` is UTC microseconds.

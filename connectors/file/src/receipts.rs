@@ -47,6 +47,11 @@ impl Answers {
         Ok(true)
     }
 
+    /// How far it has read.
+    pub(crate) fn offset(&self) -> u64 {
+        self.offset
+    }
+
     fn decided(&self, claim: &Claim) -> bool {
         let of = |partition: &u32| self.by_partition.get(partition).map_or(0, Receipt::decided);
         claim.counts.published.iter().all(|(partition, published)| of(partition) >= *published)

@@ -84,7 +84,7 @@ impl Settler<'_> {
     ) -> Result<Vec<u64>, SettleError> {
         let place = |cause| SettleError::Place { path: claim.destinations.result.clone(), cause };
         let file = self.tree.create(draft).map_err(place)?;
-        let mut out = io::BufWriter::with_capacity(64 * 1024, file);
+        let mut out = io::BufWriter::new(file);
         outcome.start(&mut out).map_err(place)?;
         let mut indexes = Vec::new();
         if outcome.report.rejected > 0 {

@@ -27,6 +27,9 @@ const NAME_BYTES_MAX: usize = 1024;
 /// Bytes asked for at once: large enough that system calls do not count, small beside a record.
 const CHUNK_BYTES: usize = 128 * 1024;
 
+/// Fewest bytes asked for at once, for small files: a fresh page costs more than reading what a small file holds.
+const CHUNK_BYTES_MIN: usize = 4 * 1024;
+
 /// What the splitter came upon.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Event<'b> {
@@ -142,12 +145,21 @@ pub struct Splitter<R> {
     utf8: Utf8Check,
     hasher: Sha256,
     ended: bool,
+    chunk: usize,
 }
 
 impl<R: Read> Splitter<R> {
     /// At the start of a file.
     pub fn new(reader: R) -> Self {
+        Self::with_size(reader, u64::MAX)
+    }
+
+    /// The same, for a file that has about so many bytes.
+    pub fn with_size(reader: R, size: u64) -> Self {
+        // One more than there should be, so that the end shows in the next read.
+        let chunk = usize::try_from(size).unwrap_or(usize::MAX).saturating_add(1).clamp(CHUNK_BYTES_MIN, CHUNK_BYTES);
         Self {
+            chunk,
             reader,
             buffer: Vec::new(),
             base: 0,
@@ -362,7 +374,7 @@ impl<R: Read> Splitter<R> {
         }
         self.forget();
         let old = self.buffer.len();
-        self.buffer.resize(old + CHUNK_BYTES, 0);
+        self.buffer.resize(old + self.chunk, 0);
         let read = loop {
             match self.reader.read(&mut self.buffer[old..]) {
                 Ok(read) => break read,

@@ -9,7 +9,7 @@ use tidemark_connector_core::{ConnectorError, Step};
 use tidemark_log::{Append, crash};
 use tidemark_schemas::Operation;
 
-use super::{FileConnector, Settlement, Work};
+use super::{FileConnector, REQUEST_LOOK, Settlement, Work, aside};
 use crate::claim::{Claim, Counts, Stage, hex};
 use crate::forms::mapper::Mapper;
 use crate::forms::{FORMS_VERSION, Form};
@@ -30,19 +30,23 @@ const INSPECT_BYTES: u64 = 16 << 20;
 impl FileConnector {
     /// Takes up what a dead instance left, else the next file, else whatever there is to do without files.
     pub(super) async fn begin(&mut self) -> Result<Step, ConnectorError> {
-        let aside: HashSet<u64> = self.unarchived.iter().map(|settlement| settlement.claim.first).collect();
-        let open = self.ledger.open_claims().find(|claim| !aside.contains(&claim.first)).cloned();
+        let kept: HashSet<u64> = self.unarchived.iter().map(|settlement| settlement.claim.first).collect();
+        let open = self.ledger.open_claims().find(|claim| !kept.contains(&claim.first)).cloned();
         if let Some(claim) = open {
             return self.take_up(claim).await;
         }
         self.check_disk()?;
-        self.appended.mark_unchanged();
-        self.ledger.catch_up(self.log.as_ref(), &self.topics).await?;
-        if self.ledger.newest_epoch() > self.epoch {
-            return Err(ConnectorError::Fenced(crate::claim::SOURCE.to_owned()));
-        }
-        self.note_requests();
         let now = self.clock.now();
+        // Between two small files there is no need to ask the log who else there is.
+        if self.queue.is_empty() || self.caught_up.is_none_or(|last| now.saturating_sub(last) >= REQUEST_LOOK) {
+            self.caught_up = Some(now);
+            self.appended.mark_unchanged();
+            self.ledger.catch_up(self.log.as_ref(), &self.topics).await?;
+            if self.ledger.newest_epoch() > self.epoch {
+                return Err(ConnectorError::Fenced(crate::claim::SOURCE.to_owned()));
+            }
+            self.note_requests();
+        }
         if self.looked_at.is_some_and(|last| now.saturating_sub(last) > self.options.scan_interval) {
             // What arrived since may have to be read before what is queued.
             self.queue.clear();
@@ -120,8 +124,10 @@ impl FileConnector {
         }
         for candidate in group.iter() {
             if self.peeked.get(&candidate.path).is_none_or(|known| known.0 != candidate.signature) {
-                let envelope =
-                    tree.open_file(&candidate.path).map(|file| inspect::peek(file, &self.options.zone)).unwrap_or_default();
+                let envelope = tree
+                    .open_file(&candidate.path)
+                    .map(|file| inspect::peek(file, candidate.signature.size, &self.options.zone))
+                    .unwrap_or_default();
                 let rank = envelope.parsed().map_or(candidate.hinted_rank(), |operation| operation as u8);
                 self.peeked.insert(candidate.path.clone(), (candidate.signature, (envelope.occurred_at, rank)));
             }
@@ -156,7 +162,7 @@ impl FileConnector {
         match self.tree()?.open_file(&candidate.path) {
             Ok(file) => {
                 self.statistics.working_on(&candidate.path, 1, 0, candidate.signature.size);
-                let inspection = Box::new(Inspection::new(file, self.options.zone.clone()));
+                let inspection = Box::new(Inspection::new(file, candidate.signature.size, self.options.zone.clone()));
                 self.inspect(candidate, inspection).await
             }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound && candidate.signature.regular => Ok(Step::Progress),
@@ -169,12 +175,11 @@ impl FileConnector {
         candidate: Candidate,
         mut inspection: Box<Inspection>,
     ) -> Result<Step, ConnectorError> {
-        let done = tokio::task::spawn_blocking(move || {
+        let (inspection, advanced) = aside(candidate.signature.size, move || {
             let advanced = inspection.advance(INSPECT_BYTES);
             (inspection, advanced)
-        });
-        let (inspection, advanced) =
-            done.await.map_err(|error| ConnectorError::Fatal(format!("the first pass broke off: {error}")))?;
+        })
+        .await?;
         match advanced {
             Ok(None) => {
                 self.statistics.working_on(&candidate.path, 1, inspection.offset(), candidate.signature.size);
@@ -228,7 +233,7 @@ impl FileConnector {
             Err(problem) => return self.fail(candidate, sha256, problem).await,
         };
         let again = self.again();
-        let mut claim = self.draft(&candidate, sha256, inspected.records).await?;
+        let mut claim = self.draft(&candidate, sha256, inspected.records)?;
         claim.envelope = envelope;
         claim.counts.notes = inspected.notes;
         let mut only = None;
@@ -269,7 +274,7 @@ impl FileConnector {
     }
 
     /// A claim with a number, a place and a receipts position, and nothing decided.
-    async fn draft(&mut self, candidate: &Candidate, sha256: String, records: u64) -> Result<Claim, ConnectorError> {
+    fn draft(&self, candidate: &Candidate, sha256: String, records: u64) -> Result<Claim, ConnectorError> {
         let tree = Arc::clone(self.tree()?);
         Ok(Claim {
             path: candidate.path.clone(),
@@ -280,7 +285,7 @@ impl FileConnector {
             numbers: records.max(1),
             initial: candidate.is_initial(),
             derivation: self.derivation(candidate),
-            receipts_from: self.log.bounds(&self.topics.receipts, 0).await?.end,
+            receipts_from: self.receipts_at,
             destinations: places::choose(&tree, candidate, false, &self.today()),
             counts: Counts::default(),
             ..Claim::default()
@@ -289,7 +294,7 @@ impl FileConnector {
 
     /// A file that failed whole.
     async fn fail(&mut self, candidate: Candidate, sha256: String, problem: String) -> Result<Step, ConnectorError> {
-        let mut claim = self.draft(&candidate, sha256, 0).await?;
+        let mut claim = self.draft(&candidate, sha256, 0)?;
         let tree = Arc::clone(self.tree()?);
         claim.destinations = places::choose(&tree, &candidate, true, &self.today());
         claim.failed = Some(problem);

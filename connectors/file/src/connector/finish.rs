@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tidemark_connector_core::{ConnectorError, Step, progress};
 use tidemark_log::{Append, crash};
 
-use super::{FileConnector, Settlement, Work};
+use super::{FileConnector, Settlement, Work, aside};
 use crate::claim::{Claim, sum};
 use crate::outcome::Outcome;
 use crate::places;
@@ -23,11 +23,11 @@ impl FileConnector {
     ) -> Result<Step, ConnectorError> {
         let now = self.clock.wall_micros();
         let Some(batch) = batch else {
-            let made = tokio::task::spawn_blocking(move || {
+            let (publication, batch) = aside(publication.claim.signature.size, move || {
                 let batch = publication.batch(now);
                 (publication, batch)
-            });
-            let (publication, batch) = made.await.map_err(|error| broke_off(&error))?;
+            })
+            .await?;
             if batch.last {
                 return self.append_last(batch).await;
             }
@@ -38,7 +38,7 @@ impl FileConnector {
         let mut batch = batch;
         let mut append = std::mem::take(&mut batch.append);
         self.put_closing(&mut append);
-        let made = tokio::task::spawn_blocking(move || {
+        let made = aside(publication.claim.signature.size, move || {
             let batch = publication.batch(now);
             (publication, batch)
         });
@@ -48,7 +48,7 @@ impl FileConnector {
         appended?;
         self.closing.clear();
         self.appended(&batch);
-        let (publication, next) = made.map_err(|error| broke_off(&error))?;
+        let (publication, next) = made?;
         if next.last {
             return self.append_last(next).await;
         }
@@ -81,6 +81,7 @@ impl FileConnector {
     pub(super) async fn settle(&mut self, mut settlement: Box<Settlement>) -> Result<Step, ConnectorError> {
         self.appended.mark_unchanged();
         let complete = settlement.answers.complete(self.log.as_ref(), &self.topics, &settlement.claim).await;
+        self.receipts_at = self.receipts_at.max(settlement.answers.offset());
         match complete {
             Ok(true) => {}
             Ok(false) => {
@@ -168,8 +169,4 @@ impl FileConnector {
         self.ledger.put(closed.clone());
         self.closing.push(closed);
     }
-}
-
-fn broke_off(error: &tokio::task::JoinError) -> ConnectorError {
-    ConnectorError::Fatal(format!("mapping records broke off: {error}"))
 }
