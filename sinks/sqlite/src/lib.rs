@@ -5,6 +5,8 @@
 
 pub mod analytics;
 mod failure;
+mod file;
+mod filling;
 pub mod graph;
 mod meta;
 mod owned;

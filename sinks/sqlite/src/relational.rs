@@ -167,11 +167,8 @@ impl Adapter for Relational {
         Ok(table.upsert(connection, rows, refreshing)? as u64)
     }
 
-    fn settle(&self, connection: &Connection) -> Result<(), Failure> {
-        for statement in self.tables.values().flat_map(|table| index_ddl(table.entity())) {
-            connection.execute_batch(&statement)?;
-        }
-        Ok(())
+    fn postponed(&self) -> Vec<String> {
+        self.tables.values().flat_map(|table| index_ddl(table.entity())).collect()
     }
 
     fn tables(&self) -> Vec<String> {

@@ -7,9 +7,10 @@ use tidemark_log::LogIdentity;
 use tidemark_sink_core::{SinkError, StorePosition, StoreReport};
 
 use crate::failure::Failure;
+use crate::file::connect_to_read;
 use crate::meta;
 use crate::statement::quoted;
-use crate::store::{Adapter, connect_to_read};
+use crate::store::Adapter;
 
 /// Positions; none for a store that is not there.
 pub(crate) fn positions(path: &Path) -> Result<Vec<StorePosition>, SinkError> {

@@ -8,34 +8,19 @@
 //! the positions are in them, so what is lost is read from the log again. A file that was removed or replaced is noticed before
 //! each batch; then the engine opens the store anew, and an empty one fills from the start.
 
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
-use std::time::Duration;
 
 use async_trait::async_trait;
-use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
+use rusqlite::{Connection, TransactionBehavior};
 use tidemark_log::{LogIdentity, crash};
 use tidemark_sink_core::{Applied, Role, Sink, SinkBatch, SinkError, SinkRow, StorePosition, StoreReport};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use crate::failure::{Failure, fatal};
-use crate::{meta, report};
-
-/// Page cache of one store. Larger ones save reads of random updates; four stores share the process's memory bound.
-const CACHE_KIB: i64 = 16 * 1024;
-/// Pages of WAL before a checkpoint: larger ones write a page that changes often fewer times, smaller ones are read faster.
-const CHECKPOINT_PAGES: i64 = 4_000;
-/// How long a writer waits for a lock before the engine hears of it; other stores do not wait with it.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
-/// A first fill is over when no batch comes for this long, or so many in a row were this small: a store that lags gets full
-/// ones, but the first entities of an import are few as well.
-const IDLE: Duration = Duration::from_secs(1);
-const SMALL_BATCH: usize = 500;
-const SMALL_BATCHES: u32 = 32;
-/// Statements kept prepared: three lengths of a few for each entity.
-const STATEMENTS_MAX: usize = 256;
+use crate::filling::Filling;
+use crate::{file, meta, report};
 
 /// What one role makes of rows. Stateless: all that lasts is in the file.
 pub(crate) trait Adapter: Send + Sync + 'static {
@@ -64,9 +49,9 @@ pub(crate) trait Adapter: Send + Sync + 'static {
         Ok(false)
     }
 
-    /// Makes what an empty store does better without while it is filled, such as indexes. Idempotent.
-    fn settle(&self, _connection: &Connection) -> Result<(), Failure> {
-        Ok(())
+    /// Statements that make what an empty store does better without while it is filled. Idempotent.
+    fn postponed(&self) -> Vec<String> {
+        Vec::new()
     }
 
     /// The tables whose rows `check` counts.
@@ -137,15 +122,19 @@ fn start(path: &Path, adapter: &Arc<dyn Adapter>) -> Result<mpsc::Sender<Job>, S
     Ok(jobs)
 }
 
-/// The next job; on the way, what a first fill left to do. `None` when the sink is gone.
+/// The next job; before it, one step of what a first fill postponed. `None` when the sink is gone.
 fn next(inbox: &mpsc::Receiver<Job>, owner: &mut Owner) -> Option<Job> {
-    if owner.open.as_ref().and_then(|open| open.filling.as_ref()).is_some_and(|filling| filling.begun) {
-        match inbox.recv_timeout(IDLE) {
-            Err(mpsc::RecvTimeoutError::Timeout) => owner.settle_when_idle(),
-            outcome => return outcome.ok(),
+    loop {
+        owner.settle_step();
+        let filling = owner.open.as_mut().and_then(|open| open.filling.as_mut());
+        let Some(filling) = filling else { return inbox.recv().ok() };
+        let Some(patience) = filling.patience() else { return inbox.recv().ok() };
+        match inbox.recv_timeout(patience) {
+            Ok(job) => return Some(job),
+            Err(mpsc::RecvTimeoutError::Timeout) => filling.idle(),
+            Err(mpsc::RecvTimeoutError::Disconnected) => return None,
         }
     }
-    inbox.recv().ok()
 }
 
 #[async_trait]
@@ -199,26 +188,10 @@ struct Owner {
 struct Open {
     connection: Connection,
     epoch: i64,
-    /// Device and inode: which file it is, whatever its name points to now.
+    /// Which file it is: [`file::identity_of`].
     file: (u64, u64),
     /// Being filled for the first time, and not settled yet.
     filling: Option<Filling>,
-}
-
-/// How a first fill goes.
-#[derive(Default)]
-struct Filling {
-    begun: bool,
-    /// Small batches since the last large one.
-    small: u32,
-}
-
-impl Filling {
-    fn is_over_after(&mut self, records: usize) -> bool {
-        self.begun = true;
-        self.small = if records < SMALL_BATCH { self.small + 1 } else { 0 };
-        self.small >= SMALL_BATCHES
-    }
 }
 
 impl Owner {
@@ -231,28 +204,35 @@ impl Owner {
     }
 
     fn try_open(&self, log: LogIdentity) -> Result<(Open, Vec<StorePosition>), Failure> {
-        let mut connection = connect(&self.path, self.adapter.page_bytes())?;
+        let mut connection = file::connect(&self.path, self.adapter.page_bytes())?;
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         meta::bind(&transaction, &self.path, self.adapter.role(), log)?;
         let epoch = meta::raise_epoch(&transaction)?;
         self.adapter.create(&transaction)?;
         meta::derive(&transaction, &self.adapter.fingerprints())?;
         let positions = meta::positions(&transaction)?;
-        let filling = self.adapter.is_empty(&transaction)?.then(Filling::default);
-        if filling.is_none() {
-            self.adapter.settle(&transaction)?;
+        let mut filling = None;
+        if self.adapter.is_empty(&transaction)? {
+            filling = Some(Filling::new(self.adapter.postponed()));
+        } else {
+            self.adapter.postponed().iter().try_for_each(|statement| transaction.execute_batch(statement))?;
         }
         transaction.commit()?;
-        let file = identity_of(&self.path).ok_or_else(|| gone(&self.path))?;
+        let file = file::identity_of(&self.path).ok_or_else(|| gone(&self.path))?;
         Ok((Open { connection, epoch, file, filling }, positions))
     }
 
-    /// The first fill seems to be over. A failure is no loss: the next open settles the store.
-    fn settle_when_idle(&mut self) {
-        let Some(open) = self.open.as_mut().filter(|open| open.filling.is_some()) else { return };
-        match settle(&*self.adapter, open) {
-            Ok(()) => {}
-            Err(failure) => tracing::warn!(store = self.adapter.role().name(), %failure, "indexes are built at the next start"),
+    /// One step of what a first fill postponed, if it is over. A failure is no loss: the next open does it.
+    fn settle_step(&mut self) {
+        let Some(open) = &mut self.open else { return };
+        let Some(filling) = &mut open.filling else { return };
+        if let Some(statement) = filling.next()
+            && let Err(error) = open.connection.execute_batch(&statement)
+        {
+            tracing::warn!(store = self.adapter.role().name(), %error, "an index is built at the next start");
+        }
+        if filling.is_done() {
+            open.filling = None;
         }
     }
 
@@ -260,16 +240,14 @@ impl Owner {
         let Some(open) = &mut self.open else {
             return Err(unavailable(&self.path, "the store is not open"));
         };
-        if identity_of(&self.path) != Some(open.file) {
+        if file::identity_of(&self.path) != Some(open.file) {
             return Err(gone(&self.path));
         }
         let (rows, skipped) = batch.collapse_where(|entity| self.adapter.keeps(&entity.name)).map_err(SinkError::Rejected)?;
         let written = write(&self.path, &*self.adapter, open, batch, &rows, abandoned)
             .map_err(|failure| failure.classify(&self.path, "writing"))?;
-        if let Some(filling) = &mut open.filling
-            && filling.is_over_after(batch.len())
-        {
-            settle(&*self.adapter, open).map_err(|failure| failure.classify(&self.path, "building indexes of"))?;
+        if let Some(filling) = &mut open.filling {
+            filling.filled(batch.len());
         }
         Ok(Applied { written, skipped: skipped + rows.len() as u64 - written })
     }
@@ -277,7 +255,7 @@ impl Owner {
     fn reset(&mut self) -> Result<(), SinkError> {
         self.open = None;
         match self.try_reset() {
-            Err(Failure::Sqlite(error)) if is_damaged(&error) => remove(&self.path),
+            Err(Failure::Sqlite(error)) if file::is_damaged(&error) => file::remove(&self.path),
             outcome => outcome.map_err(|failure| failure.classify(&self.path, "emptying")),
         }
     }
@@ -286,21 +264,12 @@ impl Owner {
         if !self.path.exists() {
             return Ok(());
         }
-        let mut connection = connect(&self.path, self.adapter.page_bytes())?;
+        let mut connection = file::connect(&self.path, self.adapter.page_bytes())?;
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         meta::reset(&transaction)?;
         transaction.commit()?;
         Ok(())
     }
-}
-
-/// Ends the first fill.
-fn settle(adapter: &dyn Adapter, open: &mut Open) -> Result<(), Failure> {
-    open.filling = None;
-    let transaction = open.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    adapter.settle(&transaction)?;
-    transaction.commit()?;
-    Ok(())
 }
 
 /// One batch, one transaction. It takes the write lock only with its first write, so that a slow embedder holds up nobody; if
@@ -333,64 +302,10 @@ fn write(
     Ok(written)
 }
 
-/// Opens the file for writing, making it if it is not there.
-fn connect(path: &Path, page_bytes: u32) -> Result<Connection, Failure> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags)?;
-    connection.busy_timeout(BUSY_TIMEOUT)?;
-    connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
-    connection.pragma_update(None, "page_size", page_bytes)?;
-    let mode: String = connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;
-    if mode != "wal" {
-        let step = format!("{}: its file system allows no WAL; put the data folder on a local disk", path.display());
-        return Err(fatal(step, format!("journal mode is {mode}")).into());
-    }
-    connection.pragma_update(None, "synchronous", "NORMAL")?;
-    connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
-    connection.pragma_update(None, "mmap_size", 0)?;
-    connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
-    Ok(connection)
-}
-
-/// Opens the file for reading beside a writer; `None` when it is not there.
-pub(crate) fn connect_to_read(path: &Path) -> Result<Option<Connection>, Failure> {
-    if !path.exists() {
-        return Ok(None);
-    }
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags)?;
-    connection.busy_timeout(BUSY_TIMEOUT)?;
-    Ok(Some(connection))
-}
-
-fn identity_of(path: &Path) -> Option<(u64, u64)> {
-    let metadata = std::fs::metadata(path).ok()?;
-    Some((metadata.dev(), metadata.ino()))
-}
-
 fn gone(path: &Path) -> SinkError {
     unavailable(path, "the file was removed or replaced; the store is opened anew and filled from the log")
 }
 
 fn unavailable(path: &Path, problem: &str) -> SinkError {
     SinkError::Unavailable { step: format!("writing {}", path.display()), cause: problem.into() }
-}
-
-fn is_damaged(error: &rusqlite::Error) -> bool {
-    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
-}
-
-/// Takes a damaged store away, with what SQLite keeps beside it.
-fn remove(path: &Path) -> Result<(), SinkError> {
-    for suffix in ["", "-wal", "-shm"] {
-        let mut name = path.as_os_str().to_owned();
-        name.push(suffix);
-        match std::fs::remove_file(&name) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(SinkError::Unavailable { step: format!("removing {}", path.display()), cause: error.into() });
-            }
-            _ => {}
-        }
-    }
-    Ok(())
 }

@@ -13,8 +13,9 @@ use tidemark_sink_core::SinkError;
 use tidemark_sink_core::embedder::Embedder;
 
 use crate::failure::{Failure, fatal};
+use crate::file::connect_to_read;
 use crate::meta;
-use crate::store::{beside, connect_to_read};
+use crate::store::beside;
 
 /// Under which name the store keeps what its vectors were made by.
 pub(super) const EMBEDDER: &str = "embedder";
