@@ -10,6 +10,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
+use std::thread::JoinHandle;
 
 use async_trait::async_trait;
 use rusqlite::{Connection, TransactionBehavior};
@@ -62,8 +63,16 @@ pub(crate) trait Adapter: Send + Sync + 'static {
 pub(crate) struct SqliteSink {
     path: PathBuf,
     adapter: Arc<dyn Adapter>,
-    /// The store's thread; it ends when this is dropped. Unbounded, yet short: the port's calls come one after the other.
-    jobs: Option<mpsc::Sender<Job>>,
+    worker: Option<Worker>,
+}
+
+/// The store's thread.
+struct Worker {
+    /// Unbounded, yet short: the port's calls come one after the other.
+    jobs: mpsc::Sender<Job>,
+    thread: JoinHandle<()>,
+    /// Its last job was answered.
+    idle: bool,
 }
 
 type Job = Box<dyn FnOnce(&mut Owner) + Send>;
@@ -73,7 +82,7 @@ type Abandoned<'a> = &'a dyn Fn() -> bool;
 
 impl SqliteSink {
     pub(crate) fn new(path: PathBuf, adapter: Arc<dyn Adapter>) -> Self {
-        Self { path, adapter, jobs: None }
+        Self { path, adapter, worker: None }
     }
 
     /// Runs a job on the store's thread, which is started when it is not there.
@@ -87,39 +96,55 @@ impl SqliteSink {
             // Nobody waits any more: what was done is in the file, and the next `open` reads it there.
             drop(reply.send(outcome));
         });
-        let jobs = match self.jobs.take() {
-            Some(jobs) => jobs,
+        let mut worker = match self.worker.take() {
+            Some(worker) => worker,
             None => start(&self.path, &self.adapter)?,
         };
-        let sent = jobs.send(job);
+        let sent = worker.jobs.send(job);
+        worker.idle = false;
         if sent.is_ok() {
-            self.jobs = Some(jobs);
+            self.worker = Some(worker);
         }
-        match answer.await {
-            Ok(outcome) => outcome,
-            Err(_) => {
-                self.jobs = None;
-                Err(fatal(format!("{}: the store's thread ended", self.path.display()), "it panicked; see the lines above"))
+        let Ok(outcome) = answer.await else {
+            self.worker = None;
+            return Err(fatal(format!("{}: the store's thread ended", self.path.display()), "it panicked; see the lines above"));
+        };
+        if let Some(worker) = &mut self.worker {
+            worker.idle = true;
+        }
+        outcome
+    }
+}
+
+impl Drop for SqliteSink {
+    /// Lets the thread finish what a first fill postponed and close its file, so that both are so when the process ends. Not
+    /// after a call that was cut off: its job may wait for the very runtime that this would hold up.
+    fn drop(&mut self) {
+        if let Some(worker) = self.worker.take() {
+            drop(worker.jobs);
+            if worker.idle && worker.thread.join().is_err() {
+                tracing::warn!(store = self.adapter.role().name(), "the store's thread panicked while it closed its file");
             }
         }
     }
 }
 
-fn start(path: &Path, adapter: &Arc<dyn Adapter>) -> Result<mpsc::Sender<Job>, SinkError> {
+fn start(path: &Path, adapter: &Arc<dyn Adapter>) -> Result<Worker, SinkError> {
     let (jobs, inbox) = mpsc::channel::<Job>();
     // An adapter may have to wait for something asynchronous: it does so on its own thread, driven by the caller's runtime.
     let runtime = Handle::current();
     let mut owner = Owner { path: path.to_owned(), adapter: Arc::clone(adapter), open: None };
-    std::thread::Builder::new()
+    let thread = std::thread::Builder::new()
         .name(format!("sink-{}", adapter.role().name()))
         .spawn(move || {
             let _entered = runtime.enter();
             while let Some(job) = next(&inbox, &mut owner) {
                 job(&mut owner);
             }
+            owner.settle();
         })
         .map_err(|error| fatal(format!("starting the thread of {}", path.display()), error))?;
-    Ok(jobs)
+    Ok(Worker { jobs, thread, idle: true })
 }
 
 /// The next job; before it, one step of what a first fill postponed. `None` when the sink is gone.
@@ -222,6 +247,14 @@ impl Owner {
         Ok((Open { connection, epoch, file, filling }, positions))
     }
 
+    /// All that a first fill postponed: the store is closed.
+    fn settle(&mut self) {
+        while let Some(filling) = self.open.as_mut().and_then(|open| open.filling.as_mut()) {
+            filling.idle();
+            self.settle_step();
+        }
+    }
+
     /// One step of what a first fill postponed, if it is over. A failure is no loss: the next open does it.
     fn settle_step(&mut self) {
         let Some(open) = &mut self.open else { return };
@@ -229,7 +262,9 @@ impl Owner {
         if let Some(statement) = filling.next()
             && let Err(error) = open.connection.execute_batch(&statement)
         {
-            tracing::warn!(store = self.adapter.role().name(), %error, "an index is built at the next start");
+            tracing::warn!(store = self.adapter.role().name(), %error, "indexes are built at the next start");
+            open.filling = None;
+            return;
         }
         if filling.is_done() {
             open.filling = None;

@@ -54,7 +54,9 @@ fn read_store(path: &Path, above: i64) -> Result<Vec<Table>> {
     let connection = positions::open(path)?;
     let mut tables = Vec::new();
     for name in content_tables(&connection) {
-        let mut statement = connection.prepare(&format!("SELECT * FROM \"{name}\" WHERE version > ? ORDER BY version"))?;
+        // The edge of a reference bears no version: it is written with its holder, and not again while it stays as it is.
+        let sql = format!("SELECT * FROM \"{name}\" WHERE coalesce(version, 1) > ? ORDER BY version");
+        let mut statement = connection.prepare(&sql)?;
         let columns: Vec<String> = statement.column_names().into_iter().map(str::to_owned).collect();
         let width = columns.len();
         let rows = statement

@@ -204,6 +204,13 @@ async fn indexes_come_when_the_first_fill_is_over() {
     sink.apply(&fixture.batch("customer", 0, &many)).await.unwrap();
     sink.open(LOG).await.unwrap();
     assert_eq!(reopened.query(none), ["1"], "an open makes what is missing");
+
+    let closed = Store::fresh(Kind::Relational, fixture.catalog());
+    let mut sink = closed.sink();
+    sink.open(LOG).await.unwrap();
+    sink.apply(&fixture.batch("customer", 0, &many)).await.unwrap();
+    drop(sink);
+    assert_eq!(closed.query(none), ["1"], "a store that is closed is whole");
 }
 
 #[tokio::test]
