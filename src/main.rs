@@ -4,6 +4,7 @@ mod arguments;
 mod commands;
 mod configuration;
 mod exit;
+mod heaps;
 mod http;
 mod locks;
 mod logging;
@@ -33,6 +34,9 @@ const LINGER_MAX: Duration = Duration::from_millis(200);
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    if arguments.command.runs_stages() {
+        heaps::keep_few();
+    }
     match run(&arguments) {
         Ok(exit) => exit.into(),
         Err(error) => {
@@ -42,13 +46,20 @@ fn main() -> ExitCode {
     }
 }
 
+/// Threads for what blocks (reading the log, folding, parsing). Each costs an arena of the allocator that never shrinks much, some
+/// 5 MB under load; with fewer than the stages have at work at once they would wait for each other.
+const BLOCKING_THREADS_MAX: usize = 8;
+
 fn run(arguments: &Arguments) -> Result<Exit> {
     let view = View::default();
-    let only_looks = !matches!(arguments.command, Command::Up(_) | Command::Run(_) | Command::Import(_));
-    logging::start(arguments.common.log.as_deref(), only_looks, &view)?;
+    logging::start(arguments.common.log.as_deref(), !arguments.command.runs_stages(), &view)?;
     // The embedder over HTTP needs it; without one installed TLS would fail at its first use.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("starting the async runtime")?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .max_blocking_threads(BLOCKING_THREADS_MAX)
+        .enable_all()
+        .build()
+        .context("starting the async runtime")?;
     let exit = runtime.block_on(dispatch(arguments, &view));
     runtime.shutdown_timeout(LINGER_MAX);
     exit
