@@ -22,6 +22,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use tidemark_tests::bulk::Size;
 
+use bare::Bare;
 use phases::Phase;
 
 /// What is asked for on the command line.
@@ -54,8 +55,8 @@ fn main() -> Result<()> {
     drop(rows);
     show_bare("bare update", changed.changed, bare_update);
 
-    let first_ratio = rate(first.records, first.wall) / rate(size.customers + size.orders, bare_insert);
-    let update_ratio = rate(changed.changed, changed.wall) / rate(changed.changed, bare_update);
+    let first_ratio = rate(first.records, first.wall) / rate(size.customers + size.orders, bare_insert.wall);
+    let update_ratio = rate(changed.changed, changed.wall) / rate(changed.changed, bare_update.wall);
     println!("first import is {:.0} % of the bare rate (wanted 55)", 100.0 * first_ratio);
     println!("changed half is {:.0} % of the bare update rate, counting only what changed (wanted 40)", 100.0 * update_ratio);
 
@@ -90,8 +91,13 @@ fn show(name: &str, phase: &Phase) {
     );
 }
 
-fn show_bare(name: &str, records: u64, wall: Duration) {
-    println!("{name}: {records} records in {:.2} s = {:.0}/s", wall.as_secs_f64(), rate(records, wall));
+fn show_bare(name: &str, records: u64, bare: Bare) {
+    let cpu = bare.cpu.as_secs_f64() * 1e6 / records as f64;
+    println!(
+        "{name}: {records} records in {:.2} s = {:.0}/s, {cpu:.1} CPU µs a record",
+        bare.wall.as_secs_f64(),
+        rate(records, bare.wall)
+    );
 }
 
 fn rate(records: u64, wall: Duration) -> f64 {

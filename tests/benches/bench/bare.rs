@@ -94,9 +94,10 @@ impl Stores {
         Ok(Self { _folder: folder, connections })
     }
 
-    /// Writes everything, a thread a file; gives the time until the last one is through.
-    pub(crate) fn write(&mut self, rows: &Rows, way: Way) -> Result<Duration> {
+    /// Writes everything, a thread a file; gives the time until the last one is through, and the CPU time of all.
+    pub(crate) fn write(&mut self, rows: &Rows, way: Way) -> Result<Bare> {
         let started = Instant::now();
+        let before = own_cpu()?;
         std::thread::scope(|scope| -> Result<()> {
             let threads: Vec<_> = self
                 .connections
@@ -109,8 +110,21 @@ impl Stores {
             }
             Ok(())
         })?;
-        Ok(started.elapsed())
+        Ok(Bare { wall: started.elapsed(), cpu: own_cpu()? - before })
     }
+}
+
+/// What the bare writing took.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bare {
+    pub(crate) wall: Duration,
+    pub(crate) cpu: Duration,
+}
+
+/// CPU time of this process so far.
+fn own_cpu() -> Result<Duration> {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    Ok(Duration::new(u64::try_from(time.tv_sec)?, u32::try_from(time.tv_nsec)?))
 }
 
 fn like(store: &Path, copy: &Path) -> Result<Connection> {
