@@ -81,6 +81,13 @@ pub(crate) enum Command {
     Config(Config),
 }
 
+impl Command {
+    /// Whether it runs stages; the others only look, or do something small.
+    pub(crate) fn runs_stages(&self) -> bool {
+        matches!(self, Self::Up(_) | Self::Run(_) | Self::Import(_))
+    }
+}
+
 /// `up`.
 #[derive(Debug, Args)]
 pub(crate) struct Up {
