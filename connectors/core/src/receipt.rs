@@ -63,3 +63,24 @@ pub fn index_of(claim: &str, source_seq: u64) -> Option<u64> {
     let first: u64 = claim.rsplit('-').next()?.parse().ok()?;
     source_seq.checked_sub(first)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Receipt, claim_id, index_of};
+
+    #[test]
+    fn the_index_comes_from_the_claim() {
+        let first = 7 << 40;
+        assert_eq!(index_of(&claim_id("file", first), first + 12), Some(12));
+        assert_eq!(index_of(&claim_id("xiaoe-order", first), first), Some(0));
+        for foreign in ["", "file", "file-x", "file-99"] {
+            assert_eq!(index_of(foreign, 5), None, "{foreign}");
+        }
+    }
+
+    #[test]
+    fn left_deleted_is_counted_once() {
+        let receipt = Receipt { inserted: 1, updated: 2, deleted: 3, unchanged: 4, rejected: 5, left_deleted: 4 };
+        assert_eq!(receipt.decided(), 15);
+    }
+}

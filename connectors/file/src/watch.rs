@@ -79,3 +79,34 @@ impl Shared {
 fn below(path: &Path, base: &Path) -> Option<String> {
     path.strip_prefix(base).ok()?.to_str().map(str::to_owned)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+    use std::fs;
+    use std::time::Duration;
+
+    use super::Watcher;
+
+    #[tokio::test]
+    async fn a_closed_and_a_renamed_file_are_announced_and_an_open_one_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("root");
+        fs::create_dir_all(root.join("a")).unwrap();
+        let watcher = Watcher::start(&root).unwrap();
+        let open = fs::File::create(root.join("a/open.json")).unwrap();
+        fs::write(root.join("a/closed.json"), "[]").unwrap();
+        fs::write(folder.path().join("outside.json"), "[]").unwrap();
+        fs::rename(folder.path().join("outside.json"), root.join("a/renamed.json")).unwrap();
+        let expected = HashSet::from(["a/closed.json".to_owned(), "a/renamed.json".to_owned()]);
+        let mut found = HashSet::new();
+        let collected = tokio::time::timeout(Duration::from_secs(30), async {
+            while found != expected {
+                watcher.changed().await;
+                found.extend(watcher.announced());
+            }
+        });
+        collected.await.unwrap_or_else(|_| panic!("announced so far: {:?}", watcher.announced()));
+        drop(open);
+    }
+}
