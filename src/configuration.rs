@@ -1,8 +1,8 @@
 //! Configuration: one optional file, the environment over it, every key in one reference table.
 //!
-//! Three steps. [`load`] reads the file, the environment and the files that hold secrets into a [`raw::Raw`]: text by path, with
-//! the place that it came from. [`valid`] is pure and turns that into a [`Configuration`], or into the list of everything that is
-//! wrong with it. Nothing is opened here. [`reference`] is the table that both judge by, and that `config schema` and
+//! Three steps. [`mod@load`] reads the file, the environment and the files that hold secrets into a [`raw::Raw`]: text by path, with
+//! the place that it came from. [`mod@valid`] is pure and turns that into a [`Configuration`], or into the list of everything that is
+//! wrong with it. Nothing is opened here. [`mod@reference`] is the table that both judge by, and that `config schema` and
 //! `docs/configuration.md` print.
 
 pub(crate) mod load;

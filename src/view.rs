@@ -48,13 +48,13 @@ impl View {
 
     /// The bar of the file that is being read.
     fn file_bar(&self) -> ProgressBar {
-        let style = ProgressStyle::with_template("{prefix:18} {bar:30} {bytes:>10} / {total_bytes:10} {msg}");
+        let style = ProgressStyle::with_template("{prefix:16} {bar:20} {bytes:>10} / {total_bytes:10} {wide_msg}");
         let style = style.expect("the template is fixed");
         self.block.insert(0, ProgressBar::new(0)).with_style(style)
     }
 
     async fn paint(&self, board: &StatusBoard, files: Option<&StatisticsHandle>, shutdown: &CancellationToken) {
-        let style = ProgressStyle::with_template("{prefix:18} {msg}").expect("the template is fixed");
+        let style = ProgressStyle::with_template("{prefix:16} {wide_msg}").expect("the template is fixed");
         let mut bars: BTreeMap<String, ProgressBar> = BTreeMap::new();
         let current = files.map(|files| (files, self.file_bar()));
         let mut ticks = tokio::time::interval(PAINT_INTERVAL);

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use tidemark_connector_file::Selection;
+use tidemark_connector_file::{Selection, Statistics};
 use tidemark_pipelines::status::StageStatus;
 
 use crate::arguments::{Common, Run, Up};
@@ -54,11 +54,11 @@ async fn run_stages(workplace: Workplace, claims: Claims, once: Option<Duration>
     session.start(source)?;
     let ended = match once {
         None => tokio::select! {
-            () = signals.next() => Ok(()),
-            failed = session.failed() => failed,
+            () = signals.next() => Ok(None),
+            failed = session.failed() => failed.map(|()| None),
         },
         Some(patience) => tokio::select! {
-            () = signals.next() => Ok(()),
+            () = signals.next() => Ok(None),
             done = finish(&session, patience) => done,
         },
     };
@@ -67,21 +67,23 @@ async fn run_stages(workplace: Workplace, claims: Claims, once: Option<Duration>
         closed = session.close() => closed,
         () = signals.end_at_next() => Ok(()),
     };
-    ended?;
+    let answer = ended?;
     closed?;
     say_what_was_done(&lines, view);
-    if let Some(statistics) = statistics.filter(|_| once.is_some()) {
-        print_line(statistics.snapshot().to_string().trim_end())?;
+    if once.is_some()
+        && let Some(statistics) = answer.or_else(|| statistics.map(|statistics| statistics.snapshot()))
+    {
+        print_line(statistics.to_string().trim_end())?;
     }
     Ok(Exit::Done)
 }
 
-/// Waits until everything is done, also what another process takes in.
-async fn finish(session: &Session, patience: Duration) -> Result<()> {
-    if session.claims.others.iter().any(|(stage, _)| *stage == stages::CONNECTOR) {
-        scan::ask(session, Selection::default(), patience).await?;
-    }
-    quiet::wait(session, patience).await
+/// Waits until everything is done; what another process answers that takes in the files.
+async fn finish(session: &Session, patience: Duration) -> Result<Option<Statistics>> {
+    let asked = session.claims.others.iter().any(|(stage, _)| *stage == stages::CONNECTOR);
+    let answer = if asked { Some(scan::ask(session, Selection::default(), patience).await?) } else { None };
+    quiet::wait(session, patience).await?;
+    Ok(answer)
 }
 
 fn say_what_runs(session: &Session, address: Option<SocketAddr>, view: &View) {

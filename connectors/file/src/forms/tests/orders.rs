@@ -1,3 +1,5 @@
+//! Orders: the three shapes, their identities, and updates.
+
 use serde_json::json;
 use tidemark_schemas::Operation;
 
