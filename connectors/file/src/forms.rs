@@ -1,6 +1,6 @@
 //! Forms: which entity a file speaks of, by its name, and how its records become rows.
 //!
-//! Everything but the arithmetic of orders is data: the schemas' own names and aliases, and the tables in [`names`]. An added
+//! Everything but the arithmetic of orders is data: the schemas' own names and aliases, and the tables in `names`. An added
 //! schema needs nothing here: its files are named and mapped by what it says itself.
 
 pub mod mapper;
