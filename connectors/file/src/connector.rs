@@ -49,6 +49,8 @@ pub struct FileConnector {
     ledger: Ledger,
     epoch: u64,
     partitions: HashMap<String, u32>,
+    /// Whether what the log says must be read (again).
+    must_load: bool,
     /// Hash over all code lists.
     vocabularies: u64,
     work: Work,
@@ -58,6 +60,8 @@ pub struct FileConnector {
     closing: Vec<Claim>,
     unarchived: Vec<Settlement>,
     statistics: StatisticsHandle,
+    /// The claim that was counted last.
+    reported: Option<u64>,
     requests: BTreeMap<String, Statistics>,
     read_again: HashSet<String>,
     counts: ConnectorCounts,
@@ -103,6 +107,7 @@ impl FileConnector {
             ledger: Ledger::default(),
             epoch: 0,
             partitions: HashMap::new(),
+            must_load: true,
             vocabularies: hash_vocabularies(&catalog),
             catalog,
             work: Work::None,
@@ -111,6 +116,7 @@ impl FileConnector {
             closing: Vec::new(),
             unarchived: Vec::new(),
             statistics: StatisticsHandle::default(),
+            reported: None,
             requests: BTreeMap::new(),
             read_again: HashSet::new(),
             counts: ConnectorCounts::default(),
@@ -154,6 +160,20 @@ impl FileConnector {
         Ok(())
     }
 
+    /// Takes a new epoch and reads the ledger.
+    async fn load(&mut self) -> Result<(), ConnectorError> {
+        self.receipts_at = self.log.bounds(&self.topics.receipts, 0).await?.end;
+        self.partitions = self.log.topics().await?.into_iter().collect();
+        self.epoch = progress::take_epoch(self.log.as_ref(), &self.topics, SOURCE).await?;
+        self.ledger = Ledger::load(self.log.as_ref(), &self.topics).await?;
+        self.ledger.start_epoch(self.epoch);
+        for claim in &self.closing {
+            self.ledger.put(claim.clone());
+        }
+        self.must_load = false;
+        Ok(())
+    }
+
     /// Today in the connector's zone.
     fn today(&self) -> String {
         let now = jiff::Timestamp::from_microsecond(self.clock.wall_micros()).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
@@ -181,24 +201,22 @@ impl Connector for FileConnector {
         self.work = Work::None;
         self.queue.clear();
         self.counts = ConnectorCounts::default();
-        self.receipts_at = self.log.bounds(&self.topics.receipts, 0).await?.end;
-        self.partitions = self.log.topics().await?.into_iter().collect();
-        self.epoch = progress::take_epoch(self.log.as_ref(), &self.topics, SOURCE).await?;
-        self.ledger = Ledger::load(self.log.as_ref(), &self.topics).await?;
-        self.ledger.start_epoch(self.epoch);
-        for claim in &self.closing {
-            self.ledger.put(claim.clone());
+        if self.must_load {
+            self.load().await?;
         }
-        Ok(())
+        self.try_kept().await
     }
 
     async fn step(&mut self) -> Result<Step, ConnectorError> {
-        match std::mem::replace(&mut self.work, Work::None) {
+        let step = match std::mem::replace(&mut self.work, Work::None) {
             Work::None => self.begin().await,
             Work::Inspecting(candidate, inspection) => self.inspect(candidate, inspection).await,
             Work::Publishing(publication, batch) => self.publish(publication, batch).await,
             Work::Settling(settlement) => self.settle(settlement).await,
-        }
+        };
+        // After any other failure the outcome of an append may be unknown: numbers given out since must not be given again.
+        self.must_load |= matches!(&step, Err(error) if !matches!(error, ConnectorError::Unavailable { .. }));
+        step
     }
 
     async fn wait(&mut self) {

@@ -65,7 +65,7 @@ impl FileConnector {
     }
 
     /// Scans, and queues the files that may be read now, in their order.
-    fn look(&mut self) -> Result<(), ConnectorError> {
+    pub(super) fn look(&mut self) -> Result<(), ConnectorError> {
         let tree = Arc::clone(self.tree()?);
         let announced = self.watcher.as_ref().map(crate::watch::Watcher::announced).unwrap_or_default();
         let found = self.list(&tree).map_err(|cause| ConnectorError::Unavailable {

@@ -114,10 +114,12 @@ impl FileConnector {
         let answers: Vec<_> = settlement.answers.by_partition.iter().map(|(partition, receipt)| (*partition, *receipt)).collect();
         let kind = self.forms.of_file(settlement.claim.file_name()).map_or("", |form| form.kind.as_str()).to_owned();
         let outcome = Outcome::new(&settlement.claim, &kind, &sum(answers.iter().map(|(_, receipt)| *receipt)));
-        if !settlement.counted {
-            settlement.counted = true;
+        // Also when a failing log made this claim be taken up a second time.
+        if !settlement.counted && self.reported != Some(settlement.claim.first) {
+            self.reported = Some(settlement.claim.first);
             self.report(&outcome);
         }
+        settlement.counted = true;
         while !settlement.claim.changed {
             let Some(tree) = self.tree.clone() else { break };
             let settler = Settler { log: self.log.as_ref(), topics: &self.topics, tree: &tree, attempt: settlement.attempt };

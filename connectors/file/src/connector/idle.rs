@@ -63,6 +63,20 @@ impl FileConnector {
         Ok(())
     }
 
+    /// While decided files wait for a place and nothing else can be done, opening fails, so that the stage stays visibly degraded
+    /// and is tried less and less often.
+    pub(super) async fn try_kept(&mut self) -> Result<(), ConnectorError> {
+        if self.unarchived.is_empty() {
+            return Ok(());
+        }
+        self.look()?;
+        let open = self.ledger.open_claims().count() > self.unarchived.len();
+        if open || !self.queue.is_empty() || self.next_look.is_some() {
+            return Ok(());
+        }
+        self.put_away_again().await
+    }
+
     async fn put_away_again(&mut self) -> Result<(), ConnectorError> {
         while let Some(mut settlement) = self.unarchived.pop() {
             match self.put_away(&mut settlement).await {
@@ -72,12 +86,15 @@ impl FileConnector {
                     return Err(error.into());
                 }
                 Err(error) => {
-                    let step = format!(
-                        "{error} ({} decided files wait); make the folder writable or free space on its disk",
-                        self.unarchived.len() + 1
-                    );
                     self.unarchived.push(settlement);
-                    return Err(ConnectorError::Unavailable { step, cause: error.into() });
+                    let waiting = self.unarchived.len();
+                    let step =
+                        format!("{error} ({waiting} decided files wait); make the folder writable or free space on its disk");
+                    let cause = match error {
+                        SettleError::Place { cause, .. } => cause.into(),
+                        other => other.into(),
+                    };
+                    return Err(ConnectorError::Unavailable { step, cause });
                 }
             }
         }

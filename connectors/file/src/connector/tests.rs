@@ -306,12 +306,21 @@ async fn a_place_that_cannot_be_written_delays_only_its_files() {
     assert!(matches!(&error, ConnectorError::Unavailable { step, .. } if step.contains("make the folder writable")), "{error}");
     assert!(shop.path("incremental/processed/2026-01-16/customers_add.json").is_file());
     assert!(shop.path(&format!("{PENDING}/customers_add.json")).is_file());
+    // With nothing else to do it stays degraded, without an epoch for each attempt; another file still goes on.
+    let before = shop.log.bounds(&shop.topics.progress, 0).await.unwrap();
+    assert!(shop.connector.open().await.is_err());
+    assert_eq!(shop.log.bounds(&shop.topics.progress, 0).await.unwrap(), before);
+    shop.drop_file("incremental/pending/2026-01-17/customers_add.json", envelope("INSERT", &[customer(3)]));
+    shop.connector.open().await.unwrap();
+    assert!(shop.try_run().await.is_err());
+    assert!(shop.row("customer", "BJ-HA-001-C0003").is_some());
+    // A new process finds them on the ledger.
     shop.restart().await;
     assert!(shop.try_run().await.is_err());
     fs::remove_file(shop.path(PROCESSED)).unwrap();
     shop.run().await;
     assert_eq!(shop.result(&format!("{PROCESSED}/customers_add.json"))["inserted"], 1);
-    assert_eq!(shop.fold.numbers.len(), 2);
+    assert_eq!(shop.fold.numbers.len(), 3);
 }
 
 #[tokio::test]
