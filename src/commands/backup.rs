@@ -49,6 +49,8 @@ pub(crate) async fn restore(common: &Common, directory: &Path) -> Result<Exit> {
         std::fs::remove_dir_all(&cache).with_context(|| format!("removing {}", cache.display()))?;
     }
     print_line(&format!("{} is log {} of generation {}", target.display(), identity.id, identity.generation))?;
-    print_line("stores that know more than it does say so at the next start; `tidemark init --force-rebuild` fills them anew")?;
+    print_line(
+        "stores that were filled before refuse it; `tidemark init --force-rebuild` empties them, so that `up` fills them anew",
+    )?;
     Ok(Exit::Done)
 }
