@@ -164,7 +164,7 @@ pub(crate) struct Check {
     /// Also read the whole log and compare its pages and records
     #[arg(long)]
     pub(crate) deep: bool,
-    /// Print one JSON object
+    /// Print one JSON object a line
     #[arg(long)]
     pub(crate) json: bool,
 }

@@ -1,5 +1,6 @@
 //! Adapters by configuration: which sink keeps a role, which connector reads a source, who embeds. Opens nothing.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
@@ -65,7 +66,8 @@ pub(crate) fn file_options(workplace: &Workplace) -> Result<FileOptions> {
     options.settle = file.settle;
     options.broken_after = file.broken_after;
     options.disk_free_min = configuration.disk_free_min;
-    options.disk_paths = vec![workplace.data.clone()];
+    let log_folder = configuration.log.path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    options.disk_paths = std::iter::once(&*workplace.data).chain(log_folder).map(Path::to_owned).collect();
     options.processed_days = configuration.processed_days;
     Ok(options)
 }

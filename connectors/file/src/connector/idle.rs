@@ -138,7 +138,7 @@ impl FileConnector {
             })?;
             if free < needed {
                 let step = format!(
-                    "intake pauses: {} MiB are free on the disk of {path}, {} MiB must be; free space or lower connectors.file.disk_free_min",
+                    "intake pauses: {} MiB are free on the disk of {path}, {} MiB must be; free space or lower disk.free_min",
                     free >> 20,
                     needed >> 20
                 );

@@ -19,7 +19,7 @@ pub(super) struct Lines {
     table: String,
     /// Where the list stands in its owner's row.
     path: FieldPath,
-    /// Number of the list's field in its entity.
+    /// Column names and types, in the order of the insert.
     columns: Vec<(String, &'static str)>,
     insert: Ladder,
     remove: String,
