@@ -56,8 +56,10 @@ fn build(name: &str, features: &[&str]) -> PathBuf {
     copy
 }
 
-/// `target/debug/deps/oracle-…` → `target`.
+/// `target/debug/deps/oracle-…` (a test) or `target/release/bench` (a program) → `target`.
 fn target_folder() -> PathBuf {
     let own = std::env::current_exe().expect("a process knows its own file");
-    own.ancestors().nth(3).expect("tests run from `deps` of a profile of cargo's target folder").to_owned()
+    let folder = own.parent().expect("a file lies in a folder");
+    let profile = if folder.ends_with("deps") { folder.parent() } else { Some(folder) };
+    profile.and_then(Path::parent).expect("programs lie in a profile of cargo's target folder").to_owned()
 }
