@@ -210,13 +210,13 @@ fn itemised<'r>(plan: &OrderPlan, draft: &mut Draft<'r>, around: &mut Surroundin
     let (mut gross, mut sum) = (Decimal::new(0, 2), Decimal::new(0, 2));
     for (index, raw) in items.into_iter().enumerate() {
         let (line, line_gross, line_net) = item(plan, index, raw, around)?;
-        gross += line_gross;
-        sum += line_net;
+        gross = bounded(gross + line_gross, "the sum of quantity × unit_price")?;
+        sum = bounded(sum + line_net, "the sum of actual_price")?;
         lines.push(Cell::Record(line));
     }
     hold("the sum of actual_price", sum, "total_amount", net)?;
     plan.set(draft, plan.lines, Cell::Array(lines));
-    plan.set_amounts(draft, gross, gross - net, net);
+    plan.set_amounts(draft, gross, bounded(gross - net, "the discount")?, net);
     Ok(())
 }
 
@@ -264,9 +264,17 @@ fn item<'r>(
         let expected = gross.checked_mul(rate).ok_or_else(too_large)?;
         hold(&format!("{path}: quantity × unit_price × discount"), expected, "actual_price", net)?;
     }
-    let fits = gross.abs() < Decimal::from(10_i64.pow(16));
-    line[plan.line.discount_amount] = Cell::Decimal(if fits { gross - net } else { return Err(too_large()) });
+    bounded(gross, &format!("{path}: quantity × unit_price"))?;
+    line[plan.line.discount_amount] = Cell::Decimal(bounded(gross - net, &format!("{path}: the discount"))?);
     Ok((line, gross, net))
+}
+
+/// An amount that was worked out here, if it has at most the 16 digits before the point that every amount may have.
+fn bounded(amount: Decimal, what: &str) -> Result<Decimal, Problem> {
+    if amount.abs() < Decimal::from(10_i64.pow(16)) {
+        return Ok(amount);
+    }
+    Err(Problem::new("bad_amount", format!("{what} has more than 16 digits before the point")))
 }
 
 fn line_amount(line: &[Cell<'_>], position: usize, path: &str, name: &str) -> Result<Decimal, Problem> {

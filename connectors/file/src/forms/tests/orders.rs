@@ -138,3 +138,22 @@ fn updates_keep_an_order_whole() {
         Err("amount_mismatch".to_owned())
     );
 }
+
+#[test]
+fn amounts_that_are_worked_out_have_no_more_digits_than_given_ones() {
+    const LARGEST: &str = "9999999999999999.00";
+    let order = |items: &[(&str, &str)], total: &str| {
+        let item = |(price, paid): &(&str, &str)| {
+            format!(r#"{{"item_type": "project", "item_code": "PRJ-001", "unit_price": {price}, "actual_price": {paid}}}"#)
+        };
+        let items: Vec<_> = items.iter().map(item).collect();
+        let head =
+            r#"{"order_number": "BJ-HA-001-ORD-20260115-0001", "customer_code": "BJ-HA-001-C0001", "order_date": "2026-01-15""#;
+        format!(r#"{head}, "items": [{}], "total_amount": {total}}}"#, items.join(", "))
+    };
+    let judged = |text: &str| reason("consumption_records.json", Operation::Insert, HOME, text);
+    // the order's gross amount
+    assert_eq!(judged(&order(&[(LARGEST, "0.00"), (LARGEST, "0.00")], "0.00")), "bad_amount");
+    // the line's discount
+    assert_eq!(judged(&order(&[(LARGEST, "-9999999999999999.00")], "-9999999999999999.00")), "bad_amount");
+}
