@@ -1,5 +1,5 @@
-//! Result files: what became of one input file, for a person and for programs. Streamed, so that a million rejections cost no
-//! memory.
+//! Result files: what became of one input file, for a person and for programs. The rejections are
+//! streamed into the file; their numbers alone (8 bytes each) are kept by the settlement meanwhile.
 
 use std::io::{self, Write};
 
