@@ -82,9 +82,11 @@ fn main() -> Result<()> {
 
 fn show(name: &str, phase: &Phase) {
     println!(
-        "{name}: {} records in {:.2} s = {:.0}/s, {:.1} CPU µs a record, peak {:.0} MB",
+        "{name}: {} records in {:.2} s (rows in all stores after {:.2} s, then the postponed indexes) = {:.0}/s, {:.1} CPU µs a record, \
+         peak {:.0} MB",
         phase.records,
         phase.wall.as_secs_f64(),
+        phase.agreed.as_secs_f64(),
         rate(phase.records, phase.wall),
         phase.cpu_micros(),
         phase.peak_bytes as f64 / 1e6,

@@ -75,7 +75,8 @@ fn a_full_disk_pauses_and_nothing_is_lost() {
     const NAME: &str = "a_full_disk_pauses_and_nothing_is_lost";
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
-    let mounted = match Mount::tmpfs(&data, 48 << 20) {
+    // Log, stores and their write-ahead files of 20,000 customers need about 70 MiB at the most.
+    let mounted = match Mount::tmpfs(&data, 160 << 20) {
         Ok(mounted) => mounted,
         Err(reason) => return skip(NAME, &format!("no mounts here: {reason}")),
     };

@@ -23,6 +23,16 @@ impl Watch {
     }
 }
 
+/// How many indexes the stores keep on their tables by now, those of primary keys not counted.
+pub(crate) fn indexes(data: &Path) -> Result<i64> {
+    let sql = "SELECT count(*) FROM sqlite_schema WHERE type = 'index' AND sql IS NOT NULL";
+    let mut count = 0;
+    for file in tidemark_tests::stores::FILES {
+        count += open(&data.join(file))?.query_row(sql, [], |row| row.get::<_, i64>(0))?;
+    }
+    Ok(count)
+}
+
 /// Where one store stands on an entity; 0 as long as it says nothing.
 pub(crate) fn position(store: &Connection, entity: &str) -> u64 {
     let Ok(mut statement) = store.prepare_cached("SELECT sum(next) FROM tidemark_position WHERE entity = ?") else { return 0 };
