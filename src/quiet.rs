@@ -3,8 +3,11 @@
 //! Done = the connector has nothing to do and all that it took in is decided; then the fold has passed every change that the log
 //! held at that moment, then every sink every state; and the connector still has nothing to do. Stages of another process are asked
 //! through the log and through their stores. Only the stage that does the work says how far it is, so nothing is done too early.
+//! Given up when a stage of ours stays degraded, or one of another process has work and does not move, for as long as is allowed.
 
 use std::collections::BTreeMap;
+use std::future::pending;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -13,6 +16,7 @@ use tokio::time::Instant;
 
 use crate::exit::UnavailableError;
 use crate::session::Session;
+use crate::workplace::partitions_of;
 use crate::{stages, stores};
 
 /// Between two looks at the board or at another process's store.
@@ -61,45 +65,39 @@ async fn connector_quiet(session: &Session) {
 
 /// Waits until the stores that other processes fill hold everything.
 async fn others_caught_up(session: &Session, patience: Duration) -> Result<()> {
-    let log = &session.pipeline.log;
-    let topics = log.topics().await?;
     for (stage, holder) in &session.claims.others {
         let Some(role) = stages::role_of(stage) else { continue };
         let sink = stores::sink(&session.workplace, role)?;
-        let mut ends = Vec::new();
-        for entity in session.workplace.catalog.entities() {
-            let topic = session.workplace.topics.state(&entity.name);
-            let partitions = topics.iter().find(|(name, _)| *name == *topic).map_or(0, |(_, count)| *count);
-            for partition in 0..partitions {
-                ends.push((entity.name.clone(), partition, log.bounds(&topic, partition).await?.end));
-            }
-        }
-        let (mut last, mut since) = (0, Instant::now());
+        let ends = ends_of(session, |entity| session.workplace.topics.state(entity)).await?;
+        let mut movement = Movement::new(stage, holder, patience);
         let mut looks = tokio::time::interval(LOOK_INTERVAL);
         loop {
             looks.tick().await;
             let positions =
                 sink.positions().await.with_context(|| format!("asking the {} store where it stands", role.name()))?;
-            let next = |entity: &str, partition: u32| {
-                let found = positions.iter().find(|position| position.entity == entity && position.partition == partition);
+            let next = |end: &End| {
+                let found =
+                    positions.iter().find(|position| position.entity == end.entity && position.partition == end.partition);
                 found.map_or(0, |position| position.next)
             };
-            if ends.iter().all(|(entity, partition, end)| next(entity, *partition) >= *end) {
+            if ends.iter().all(|end| next(end) >= end.offset) {
                 break;
             }
-            let total: u64 = positions.iter().map(|position| position.next).sum();
-            if total != last {
-                (last, since) = (total, Instant::now());
-            } else if since.elapsed() > patience {
-                return Err(UnavailableError(format!("`{stage}`, run by {holder}, does not move")).into());
-            }
+            movement.stands_at(positions.iter().map(|position| position.next).sum())?;
         }
     }
     Ok(())
 }
 
-/// Returns when a stage of ours has been degraded for longer than `patience`.
+/// Returns when a stage of ours has been degraded for longer than `patience`, or another process's fold does not move.
 async fn unavailable(session: &Session, patience: Duration) -> Result<()> {
+    tokio::select! {
+        given_up = own_degraded(session, patience) => given_up,
+        given_up = fold_elsewhere_stuck(session, patience) => given_up,
+    }
+}
+
+async fn own_degraded(session: &Session, patience: Duration) -> Result<()> {
     let mut since: BTreeMap<String, Instant> = BTreeMap::new();
     let mut looks = tokio::time::interval(LOOK_INTERVAL * 10);
     loop {
@@ -113,5 +111,76 @@ async fn unavailable(session: &Session, patience: Duration) -> Result<()> {
                 return Err(UnavailableError(format!("`{stage}` stayed unavailable: {why}")).into());
             }
         }
+    }
+}
+
+/// Returns when the fold of another process has changes to pass and moves on none. The connector waits for its receipts as the
+/// sinks do for its states, so it is watched all the time.
+async fn fold_elsewhere_stuck(session: &Session, patience: Duration) -> Result<()> {
+    let Some((stage, holder)) = session.claims.others.iter().find(|(stage, _)| *stage == stages::FOLD) else {
+        return pending().await;
+    };
+    let mut movement = Movement::new(stage, holder, patience);
+    let mut looks = tokio::time::interval(LOOK_INTERVAL * 10);
+    loop {
+        looks.tick().await;
+        let positions = session.pipeline.log.positions(stages::FOLD).await.context("asking where the fold stands")?;
+        let next = |end: &End| {
+            let found = positions.iter().find(|(topic, partition, _)| **topic == *end.topic && *partition == end.partition);
+            found.map_or(0, |(_, _, next)| *next)
+        };
+        if ends_of(session, |entity| session.workplace.topics.changes(entity)).await?.iter().all(|end| next(end) >= end.offset) {
+            movement = Movement::new(stage, holder, patience);
+        } else {
+            movement.stands_at(positions.iter().map(|(_, _, next)| next).sum())?;
+        }
+    }
+}
+
+/// Where a partition of an entity's topic ends.
+struct End {
+    entity: String,
+    topic: Arc<str>,
+    partition: u32,
+    offset: u64,
+}
+
+/// The ends of every entity's topic, as they are now.
+async fn ends_of(session: &Session, topic_of: impl Fn(&str) -> Arc<str>) -> Result<Vec<End>> {
+    let log = &session.pipeline.log;
+    let topics = log.topics().await?;
+    let mut ends = Vec::new();
+    for entity in session.workplace.catalog.entities() {
+        let topic = topic_of(&entity.name);
+        for partition in 0..partitions_of(&topics, &topic) {
+            let offset = log.bounds(&topic, partition).await?.end;
+            ends.push(End { entity: entity.name.clone(), topic: Arc::clone(&topic), partition, offset });
+        }
+    }
+    Ok(ends)
+}
+
+/// Whether a stage of another process moves while it has something to do.
+struct Movement<'s> {
+    stage: &'s str,
+    holder: &'s str,
+    patience: Duration,
+    last: u64,
+    since: Instant,
+}
+
+impl<'s> Movement<'s> {
+    fn new(stage: &'s str, holder: &'s str, patience: Duration) -> Self {
+        Self { stage, holder, patience, last: 0, since: Instant::now() }
+    }
+
+    /// The sum of its positions; an error once that has been the same for longer than is allowed.
+    fn stands_at(&mut self, total: u64) -> Result<()> {
+        if total != self.last {
+            (self.last, self.since) = (total, Instant::now());
+        } else if self.since.elapsed() > self.patience {
+            return Err(UnavailableError(format!("`{}`, run by {}, does not move", self.stage, self.holder)).into());
+        }
+        Ok(())
     }
 }

@@ -87,6 +87,11 @@ impl Workplace {
     }
 }
 
+/// How many partitions a topic has; none when it is not there. `topics` as the log lists them.
+pub(crate) fn partitions_of(topics: &[(String, u32)], topic: &str) -> u32 {
+    topics.iter().find(|(name, _)| name == topic).map_or(0, |(_, count)| *count)
+}
+
 fn load_catalog(folder: Option<&Path>) -> Result<Catalog> {
     let Some(folder) = folder else { return Ok(Catalog::built_in()) };
     let mut files = Vec::new();

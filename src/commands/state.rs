@@ -13,7 +13,7 @@ use tidemark_schemas::{Entity, State as Row, codec};
 use crate::arguments::{Common, State};
 use crate::commands::print_line;
 use crate::exit::{Exit, UsageError};
-use crate::workplace::Workplace;
+use crate::workplace::{Workplace, partitions_of};
 
 /// What one read takes: enough to be fast, little beside the keys.
 const LIMIT: ReadLimit = ReadLimit { records_max: 10_000, bytes_max: 4 << 20 };
@@ -25,9 +25,8 @@ pub(crate) async fn run(common: &Common, command: &State) -> Result<Exit> {
     let log = workplace.open_existing_log().await?;
     let topic = workplace.topics.state(&entity.name);
     let topics = log.topics().await?;
-    let partitions = topics.iter().find(|(name, _)| *name == *topic).map_or(0, |(_, count)| *count);
     let mut found = false;
-    for partition in 0..partitions {
+    for partition in 0..partitions_of(&topics, &topic) {
         let bounds = log.bounds(&topic, partition).await?;
         let last = last_offsets(&*log, &topic, partition, bounds.end, command.key.as_deref()).await?;
         let mut offset = bounds.start;

@@ -3,8 +3,9 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test says what it expects by failing")]
 
 use std::fs;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
 use tidemark_tests::files::{code, customer, envelope};
 use tidemark_tests::generator::Operation::Insert;
 use tidemark_tests::place::Place;
@@ -121,4 +122,30 @@ fn once_gives_up_on_a_store_that_stays_away() {
     place.once();
     assert!(has(&place, "graph.db", 2));
     assert_eq!(place.succeed(&["dead-letters", "list", "--json"]).trim(), "", "unavailable is not refused");
+}
+
+#[test]
+fn once_gives_up_on_a_fold_elsewhere_that_does_not_move() {
+    for command in [["up", "--once"].as_slice(), &["import", "incremental"]] {
+        let mut place = Place::new();
+        place.set("TIDEMARK__HTTP__ENABLED", "false");
+        let mut fold = place.start(&["run", "fold"]);
+        wait::until("the fold to run", wait::PATIENCE, || fold.output().contains("tidemark runs fold").then_some(()));
+        drop_customer(&place, 1);
+        // The fold works, and so the command ends; then it is stopped in its tracks.
+        place.once();
+        fold.signal(Signal::STOP);
+        drop_customer(&place, 2);
+        let started = Instant::now();
+        let outcome = place.run(&[command, &["--timeout", "2"]].concat());
+        assert_eq!(outcome.code, Some(3), "{outcome:#?}");
+        assert!(started.elapsed() < Duration::from_secs(20), "it took {:?}", started.elapsed());
+        let said = format!("`fold`, run by process {}", fold.id());
+        assert!(outcome.stderr.contains(&said) && outcome.stderr.contains("does not move"), "{outcome:#?}");
+        fold.signal(Signal::CONT);
+        place.once();
+        assert!(has(&place, "graph.db", 2), "nothing was lost");
+        fold.interrupt();
+        assert_eq!(fold.wait(Duration::from_secs(10)).code(), Some(0));
+    }
 }
