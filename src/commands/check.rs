@@ -28,8 +28,7 @@ pub(crate) async fn run(common: &Common, command: &Check) -> Result<Exit> {
     if workplace.configuration.log.path.exists() {
         log_and_stores(&workplace, command.deep, &mut findings).await?;
     } else {
-        let summary = format!("{} is not there yet; `tidemark up` makes it", workplace.configuration.log.path.display());
-        findings.push(finding("log", summary, Vec::new()));
+        findings.push(missing_log(&workplace));
     }
     for found in &findings {
         if command.json {
@@ -70,6 +69,22 @@ fn import_root(workplace: &Workplace) -> Finding {
         }
         Err(error) => finding("connector.file", root.to_string(), vec![format!("cannot be looked at: {error}")]),
     }
+}
+
+/// No log: a new place, unless there are stores that one has filled.
+fn missing_log(workplace: &Workplace) -> Finding {
+    let path = workplace.configuration.log.path.display();
+    let filled: Vec<String> =
+        workplace.configuration.sinks.values().filter(|store| store.exists()).map(|store| store.display().to_string()).collect();
+    if filled.is_empty() {
+        return finding("log", format!("{path} is not there yet; `tidemark up` makes it"), Vec::new());
+    }
+    let problem = format!(
+        "the log is gone, and it alone must not be lost: it filled {}. Put it back, or the last backup by `tidemark restore DIR`; \
+         do not run `tidemark up` before, it would begin an empty log",
+        filled.join(", ")
+    );
+    finding("log", format!("{path} is missing"), vec![problem])
 }
 
 async fn log_and_stores(workplace: &Workplace, deep: bool, findings: &mut Vec<Finding>) -> Result<()> {

@@ -173,6 +173,22 @@ fn a_backup_taken_while_it_runs_restores_to_the_same_state() {
 }
 
 #[test]
+fn a_log_that_is_missing_beside_its_stores_is_wrong() {
+    let place = Place::new();
+    assert_eq!(place.run(&["check"]).code, Some(0), "a new place has no log yet");
+    place.succeed(&["up", "--once", "--sample"]);
+    let copy = place.data().join("../backup");
+    place.succeed(&["backup", copy.to_str().unwrap()]);
+    for suffix in ["", "-wal", "-shm"] {
+        let _ = fs::remove_file(place.data().join(format!("log.db{suffix}")));
+    }
+    let found = place.run(&["check"]);
+    assert_eq!(found.code, Some(4), "{found:#?}");
+    assert!(found.stdout.contains("WRONG  log") && found.stdout.contains("tidemark restore DIR"), "{}", found.stdout);
+    assert!(found.stdout.contains("relational.db"), "names what it filled: {}", found.stdout);
+}
+
+#[test]
 fn the_data_folder_is_for_its_owner_alone() {
     use std::os::unix::fs::PermissionsExt;
     let folder = tempfile::tempdir().unwrap();

@@ -3,12 +3,13 @@
 //! Guarantees: the copy is what one moment of the log was; it gets its name only after every record of it was read back and
 //! synced, so a directory with `backup.json` holds a whole backup. A restored log has the same id and a higher generation than
 //! the backup, than any earlier restore of it, and than the caller's floor: stores that had seen more notice, whatever their
-//! offsets say.
+//! offsets say. A backup holds personal data: its files are readable by their owner alone, and so is a directory made for it.
 //! On failure: nothing has its final name; drafts of an interrupted run are removed by the next.
 //! Deliberately not here: moving a log away that is in place. A person does that, knowing what for.
 
-use std::fs::{self, File};
+use std::fs::{self, DirBuilder, File};
 use std::io::{ErrorKind, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
 use rusqlite::Connection;
@@ -58,7 +59,11 @@ pub struct TopicEnd {
 }
 
 pub(super) fn take(place: &Place, directory: &Path, taken_at: i64) -> Result<Backup, LogError> {
-    fs::create_dir_all(directory).map_err(|error| file_error("making the backup's directory", directory, error))?;
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(directory)
+        .map_err(|error| file_error("making the backup's directory", directory, error))?;
     let (log, description) = (directory.join(LOG_FILE), directory.join(BACKUP_FILE));
     for taken in [&log, &description] {
         if taken.exists() {
@@ -68,6 +73,8 @@ pub(super) fn take(place: &Place, directory: &Path, taken_at: i64) -> Result<Bac
     let draft = beside(&log, ".partial");
     remove_draft(&draft)?;
     let name = draft.to_str().ok_or_else(|| refused(&draft, "the path is not UTF-8; name another directory"))?;
+    // SQLite takes an empty file for the copy, and leaves its mode alone
+    private_file(&draft).map_err(|error| file_error("making the copy", &draft, error))?;
     let copied = open_reader(place).and_then(|connection| {
         // VACUUM counts as writing although it leaves the source alone
         connection
@@ -160,11 +167,20 @@ fn read(description: &Path) -> Result<Backup, LogError> {
 fn write(description: &Path, backup: &Backup) -> Result<(), LogError> {
     let draft = beside(description, ".partial");
     let text = serde_json::to_vec_pretty(backup).expect("a backup's description is plain data");
-    File::create(&draft)
+    private_file(&draft)
         .and_then(|mut file| file.write_all(&text).and_then(|()| file.sync_all()))
         .and_then(|()| fs::rename(&draft, description))
         .and_then(|()| sync_directory(description))
         .map_err(|error| file_error("writing the backup's description", description, error))
+}
+
+/// An empty file that its owner alone may read, whatever was there.
+fn private_file(path: &Path) -> std::io::Result<File> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    File::options().write(true).create_new(true).mode(0o600).open(path)
 }
 
 fn refused(path: &Path, why: &str) -> LogError {

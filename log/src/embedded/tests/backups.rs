@@ -44,6 +44,22 @@ async fn a_backup_under_load_is_one_moment_of_the_log() {
 }
 
 #[tokio::test]
+async fn a_backup_is_for_its_owner_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let place = Place::new();
+    let log = place.with_topic(Retention::Keep).await;
+    log.append(numbered(0, 10)).await.unwrap();
+    let directory = place.directory.path().join("backups").join("monday");
+    log.backup(&directory).await.unwrap();
+    let mode = |path: &std::path::Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let modes = [mode(&directory), mode(&directory.join(LOG_FILE)), mode(&directory.join(BACKUP_FILE))];
+    assert_eq!(modes, [0o700, 0o600, 0o600]);
+    // The description is written anew by a restore.
+    restore(&directory, &place.directory.path().join("restored.db"), 0).await.unwrap();
+    assert_eq!(mode(&directory.join(BACKUP_FILE)), 0o600);
+}
+
+#[tokio::test]
 async fn an_interrupted_backup_does_not_stand_in_the_way() {
     let place = Place::new();
     let log = place.with_topic(Retention::Keep).await;
