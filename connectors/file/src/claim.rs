@@ -133,6 +133,13 @@ impl Claim {
         self.path.rsplit('/').next().unwrap_or(&self.path)
     }
 
+    /// The names that no other claim may take. All readings of an initial file have the same result file.
+    pub(crate) fn reserves(&self) -> impl Iterator<Item = &str> {
+        let Destinations { original, rejects, result } = &self.destinations;
+        let result = (!self.initial).then_some(result);
+        original.iter().chain(rejects).chain(result).map(String::as_str)
+    }
+
     /// What a closed claim must be remembered by: the rest would only fill the log.
     pub(crate) fn closed(mut self, rejected: u64) -> Self {
         self.stage = Stage::Closed;

@@ -31,7 +31,6 @@ use crate::options::FileOptions;
 use crate::publish::{Batch, Publication};
 use crate::receipts::Answers;
 use crate::scan::Candidate;
-use crate::settle::Attempt;
 use crate::stats::{Statistics, StatisticsHandle};
 use crate::tree::{Signature, Tree};
 use crate::watch::Watcher;
@@ -58,6 +57,7 @@ pub struct FileConnector {
     completeness: Completeness,
     /// Closed in memory, to be appended with the next claim or when there is nothing else to do.
     closing: Vec<Claim>,
+    /// Decided, but their places cannot be written; oldest first.
     unarchived: Vec<Settlement>,
     statistics: StatisticsHandle,
     /// The claim that was counted last.
@@ -89,7 +89,6 @@ enum Work {
 struct Settlement {
     claim: Claim,
     answers: Answers,
-    attempt: Attempt,
     /// Whether it stands in the statistics.
     counted: bool,
 }

@@ -85,6 +85,8 @@ pub(crate) struct Ledger {
     contents: HashMap<String, Past>,
     initial: HashMap<Box<str>, Remembered>,
     open: BTreeMap<u64, Claim>,
+    /// Destinations of open claims → the claim's first number.
+    reserved: HashMap<Box<str>, u64>,
     next: u64,
     read_to: u64,
     epoch: u64,
@@ -165,9 +167,16 @@ impl Ledger {
         self.next = self.next.max(claim.end());
         match claim.stage {
             Stage::Reading | Stage::Published => {
+                if self.open.get(&claim.first).is_none_or(|known| known.destinations != claim.destinations) {
+                    self.release(claim.first);
+                    for place in claim.reserves() {
+                        self.reserved.entry(place.into()).or_insert(claim.first);
+                    }
+                }
                 self.open.insert(claim.first, claim);
             }
             Stage::Closed => {
+                self.release(claim.first);
                 self.open.remove(&claim.first);
                 if !claim.changed {
                     self.remember(claim);
@@ -176,8 +185,22 @@ impl Ledger {
         }
     }
 
+    /// The destinations of an open claim are nobody's any more.
+    fn release(&mut self, first: u64) {
+        let Some(known) = self.open.get(&first) else { return };
+        for place in known.reserves() {
+            if self.reserved.get(place) == Some(&first) {
+                self.reserved.remove(place);
+            }
+        }
+    }
+
+    /// A claim that waited for its place may close after a newer one of the same file, which then stays what is known.
     fn remember(&mut self, claim: Claim) {
         if claim.initial {
+            if self.is_superseded(&claim) {
+                return;
+            }
             let known = Remembered {
                 first: claim.first,
                 signature: claim.signature,
@@ -193,6 +216,9 @@ impl Ledger {
                 (false, 0) => Verdict::Whole,
                 (false, _) => Verdict::SomeRejected,
             };
+            if self.contents.get(&claim.sha256).is_some_and(|known| known.first > claim.first) {
+                return;
+            }
             let path = claim.destinations.original.unwrap_or(claim.path).into();
             self.contents.insert(claim.sha256, Past { first: claim.first, path, verdict, receipts_from: claim.receipts_from });
         }
@@ -206,6 +232,16 @@ impl Ledger {
     /// What is known of an initial file.
     pub(crate) fn initial(&self, path: &str) -> Option<&Remembered> {
         self.initial.get(path)
+    }
+
+    /// Whether a newer reading of the same initial file is decided.
+    pub(crate) fn is_superseded(&self, claim: &Claim) -> bool {
+        claim.initial && self.initial.get(claim.path.as_str()).is_some_and(|known| known.first > claim.first)
+    }
+
+    /// Whether an open claim has this destination, written or not.
+    pub(crate) fn is_reserved(&self, path: &str) -> bool {
+        self.reserved.contains_key(path)
     }
 
     /// Claims that are not closed, in their order.

@@ -2,54 +2,79 @@
 
 use crate::claim::{Claim, Destinations};
 use crate::forms::file_stem;
+use crate::ledger::Ledger;
 use crate::scan::{Candidate, Place};
 use crate::tree::Tree;
 
-/// Chooses the destinations of a claim. `today` is `YYYY-MM-DD`.
-pub(crate) fn choose(tree: &Tree, candidate: &Candidate, failed: bool, today: &str) -> Destinations {
-    let name = candidate.name();
-    let date = match &candidate.place {
-        Place::Incremental { date } => date,
-        Place::Initial { .. } | Place::Misplaced { .. } => today,
-    };
-    if candidate.is_initial() {
-        let rejects = (!failed).then(|| free(tree, &format!("incremental/failed/{date}"), &initial_rejects(candidate)));
-        return Destinations { original: None, rejects, result: format!("{}.result.json", candidate.path) };
-    }
-    let folder = if failed { format!("incremental/failed/{date}") } else { format!("incremental/processed/{date}") };
-    // Both names must be free, so that the result stands beside its file.
-    let original = numbered(name)
-        .map(|name| format!("{folder}/{name}"))
-        .find(|path| !tree.exists(path) && !tree.exists(&format!("{path}.result.json")));
-    let original = original.unwrap_or_default();
-    let result = format!("{original}.result.json");
-    let rejects = (!failed).then(|| free(tree, &format!("incremental/failed/{date}"), name));
-    Destinations { original: Some(original), rejects, result }
+/// The names that are taken: what stands somewhere, and where an open claim will put something.
+pub(crate) struct Places<'p> {
+    pub(crate) tree: &'p Tree,
+    pub(crate) ledger: &'p Ledger,
 }
 
-/// Another name for the one that was taken.
-pub(crate) fn choose_again(tree: &Tree, claim: &mut Claim, taken: &str) {
-    let again = |path: &str| {
-        let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
-        free(tree, folder, name)
-    };
-    let destinations = &mut claim.destinations;
-    if destinations.rejects.as_deref() == Some(taken) {
-        destinations.rejects = Some(again(taken));
-    } else if destinations.result == taken {
-        destinations.result = again(taken);
-    } else if destinations.original.as_deref() == Some(taken) {
-        destinations.original = Some(again(taken));
-        if let Some(original) = &destinations.original {
-            let (folder, name) = original.rsplit_once('/').unwrap_or(("", original));
-            destinations.result = free(tree, folder, &format!("{name}.result.json"));
+impl Places<'_> {
+    /// Chooses the destinations of a claim. `today` is `YYYY-MM-DD`.
+    pub(crate) fn choose(&self, candidate: &Candidate, failed: bool, today: &str) -> Destinations {
+        let name = candidate.name();
+        let date = match &candidate.place {
+            Place::Incremental { date } => date,
+            Place::Initial { .. } | Place::Misplaced { .. } => today,
+        };
+        let folder_of_failed = format!("incremental/failed/{date}");
+        if candidate.is_initial() {
+            let rejects = (!failed).then(|| self.free(&folder_of_failed, &initial_rejects(candidate)));
+            return Destinations { original: None, rejects, result: result_of(&candidate.path) };
+        }
+        let folder = if failed { folder_of_failed.clone() } else { format!("incremental/processed/{date}") };
+        let (original, result) = self.free_with_result(&folder, name);
+        let rejects = (!failed).then(|| self.free(&folder_of_failed, name));
+        Destinations { original: Some(original), rejects, result }
+    }
+
+    /// Another name for the one that was taken.
+    pub(crate) fn choose_again(&self, claim: &mut Claim, taken: &str) {
+        let destinations = &mut claim.destinations;
+        let (folder, name) = split(taken);
+        if destinations.rejects.as_deref() == Some(taken) {
+            destinations.rejects = Some(self.free(folder, name));
+        } else if destinations.result == taken {
+            destinations.result = self.free(folder, name);
+        } else if destinations.original.as_deref() == Some(taken) {
+            let (original, result) = self.free_with_result(folder, name);
+            destinations.original = Some(original);
+            destinations.result = result;
         }
     }
+
+    fn is_free(&self, path: &str) -> bool {
+        !self.ledger.is_reserved(path) && !self.tree.exists(path)
+    }
+
+    fn free(&self, folder: &str, name: &str) -> String {
+        numbered(name)
+            .map(|name| format!("{folder}/{name}"))
+            .find(|path| self.is_free(path))
+            .expect("there are more numbers than names are taken")
+    }
+
+    /// Both names must be free, so that the result stands beside its file.
+    fn free_with_result(&self, folder: &str, name: &str) -> (String, String) {
+        numbered(name)
+            .map(|name| format!("{folder}/{name}"))
+            .map(|path| (result_of(&path), path))
+            .find(|(result, path)| self.is_free(path) && self.is_free(result))
+            .map(|(result, path)| (path, result))
+            .expect("there are more numbers than names are taken")
+    }
 }
 
-fn free(tree: &Tree, folder: &str, name: &str) -> String {
-    let found = numbered(name).map(|name| format!("{folder}/{name}")).find(|path| !tree.exists(path));
-    found.unwrap_or_default()
+fn split(path: &str) -> (&str, &str) {
+    path.rsplit_once('/').unwrap_or(("", path))
+}
+
+/// The result file of a file, beside it.
+fn result_of(path: &str) -> String {
+    format!("{path}.result.json")
 }
 
 /// `a.json`, `a-2.json`, `a-3.json` … : the stem and the hint stay what they were.

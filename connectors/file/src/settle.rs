@@ -1,7 +1,8 @@
 //! Putting a decided file to its place: rejects, original, result, in this order and each step repeatable.
 //!
-//! Relies on the destinations in the claim, which are durable before anything is moved. After a crash every step is done again:
-//! what stands at a destination of a claim that was taken up again is its own. Nothing of anybody else's is overwritten.
+//! Relies on the destinations in the claim, which are durable before anything is moved and which no other open claim has. After a
+//! crash every step is done again: what stands at a destination already counts as done only if it is what would be put there.
+//! Nothing of anybody else's is overwritten; who finds a name taken chooses another.
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -35,21 +36,13 @@ pub(crate) enum SettleError {
     },
 }
 
-/// Whether this process made the claim, or took it up from one that died.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Attempt {
-    /// The first.
-    First,
-    /// Perhaps not the first: what stands at a destination is ours.
-    Again,
-}
-
 /// What is needed to put files to their places.
 pub(crate) struct Settler<'s> {
     pub(crate) log: &'s dyn Log,
     pub(crate) topics: &'s Topics,
     pub(crate) tree: &'s Arc<Tree>,
-    pub(crate) attempt: Attempt,
+    /// A newer reading of the same initial file has its result already.
+    pub(crate) superseded: bool,
 }
 
 impl Settler<'_> {
@@ -68,9 +61,7 @@ impl Settler<'_> {
             self.move_original(claim, place)?;
         }
         crash::point("connector.after-archive");
-        // An initial file has one result, the last one's.
-        let attempt = if claim.initial { Attempt::Again } else { self.attempt };
-        self.rename(&draft, result, attempt)?;
+        self.put_result(claim, &draft)?;
         crash::point("connector.after-result");
         Ok(())
     }
@@ -113,7 +104,7 @@ impl Settler<'_> {
         let envelope = claim.envelope.clone();
         let written = tokio::task::spawn_blocking(move || rejects::write(source, &indexes, &envelope, target)).await;
         written.map_err(io::Error::other).and_then(|written| written).map_err(failed)?;
-        self.rename(&draft, place, self.attempt)
+        self.put(&draft, place)
     }
 
     /// Where the bytes that were read are now.
@@ -132,12 +123,12 @@ impl Settler<'_> {
             Err(cause) => return Err(SettleError::Place { path: place.to_owned(), cause }),
         }
         self.folder_of(place)?;
-        self.rename(&claim.path, place, Attempt::First)?;
+        self.rename(&claim.path, place)?;
         // Replaced between the look and the rename: that file was not read, so it goes back.
         let moved =
             self.tree.signature(place).map(|found| found.inode == claim.signature.inode && found.size == claim.signature.size);
         if matches!(moved, Ok(false)) {
-            return self.rename(place, &claim.path, Attempt::First);
+            return self.rename(place, &claim.path);
         }
         Ok(())
     }
@@ -147,12 +138,30 @@ impl Settler<'_> {
         self.tree.ensure_dir(folder).map_err(|cause| SettleError::Place { path: path.to_owned(), cause })
     }
 
-    fn rename(&self, from: &str, to: &str, attempt: Attempt) -> Result<(), SettleError> {
-        let renamed = match attempt {
-            Attempt::First => self.tree.rename(from, to),
-            Attempt::Again => self.tree.replace(from, to),
+    /// An initial file has one result, the last one's.
+    fn put_result(&self, claim: &Claim, draft: &str) -> Result<(), SettleError> {
+        let result = &claim.destinations.result;
+        let done = match (claim.initial, self.superseded) {
+            (false, _) => return self.put(draft, result),
+            (true, false) => self.tree.replace(draft, result),
+            (true, true) => self.tree.remove(draft),
         };
-        match renamed {
+        done.map_err(|cause| SettleError::Place { path: result.clone(), cause })
+    }
+
+    /// Gives a draft its name. What stands there already is this claim's own if it says the same, byte for byte: then an earlier
+    /// attempt came this far. Anything else is somebody's, and stays.
+    fn put(&self, draft: &str, place: &str) -> Result<(), SettleError> {
+        match self.rename(draft, place) {
+            Err(SettleError::Taken(_)) if self.tree.same_contents(draft, place) => {
+                self.tree.remove(draft).map_err(|cause| SettleError::Place { path: place.to_owned(), cause })
+            }
+            other => other,
+        }
+    }
+
+    fn rename(&self, from: &str, to: &str) -> Result<(), SettleError> {
+        match self.tree.rename(from, to) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(SettleError::Taken(to.to_owned())),
             other => other.map_err(|cause| SettleError::Place { path: to.to_owned(), cause }),
         }

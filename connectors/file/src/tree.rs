@@ -4,7 +4,7 @@
 //! way; opening never blocks (a FIFO is refused); a rename never replaces what is there. Relies on `cap-std` for containment.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, BufRead};
 use std::os::fd::AsFd;
 use std::path::Path;
 
@@ -147,6 +147,27 @@ impl Tree {
     /// Renames over what is there: only for names that are ours.
     pub(crate) fn replace(&self, from: &str, to: &str) -> io::Result<()> {
         self.root.rename(from, &self.root, to)
+    }
+
+    /// Whether two names stand for regular files of the same bytes.
+    pub(crate) fn same_contents(&self, one: &str, other: &str) -> bool {
+        let compared = || -> io::Result<bool> {
+            let (mut one, mut other) = (io::BufReader::new(self.open_file(one)?), io::BufReader::new(self.open_file(other)?));
+            loop {
+                let (left, right) = (one.fill_buf()?, other.fill_buf()?);
+                let length = left.len().min(right.len());
+                if left[..length] != right[..length] {
+                    return Ok(false);
+                }
+                if length == 0 {
+                    return Ok(left.len() == right.len());
+                }
+                one.consume(length);
+                other.consume(length);
+            }
+        };
+        // What cannot be read is not known to be the same.
+        compared().unwrap_or(false)
     }
 
     /// Takes a file away; it is fine when there is none.

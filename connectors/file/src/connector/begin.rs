@@ -16,11 +16,10 @@ use crate::forms::{FORMS_VERSION, Form};
 use crate::inspect::{self, InspectError, Inspected, Inspection};
 use crate::ledger::Verdict;
 use crate::options::Part;
-use crate::places;
+use crate::places::Places;
 use crate::publish::Publication;
 use crate::receipts::{Answers, Rejections};
 use crate::scan::{self, Candidate};
-use crate::settle::Attempt;
 use crate::splitter::SplitError;
 use crate::tree::Tree;
 
@@ -275,7 +274,6 @@ impl FileConnector {
 
     /// A claim with a number, a place and a receipts position, and nothing decided.
     fn draft(&self, candidate: &Candidate, sha256: String, records: u64) -> Result<Claim, ConnectorError> {
-        let tree = Arc::clone(self.tree()?);
         Ok(Claim {
             path: candidate.path.clone(),
             sha256,
@@ -286,17 +284,20 @@ impl FileConnector {
             initial: candidate.is_initial(),
             derivation: self.derivation(candidate),
             receipts_from: self.receipts_at,
-            destinations: places::choose(&tree, candidate, false, &self.today()),
+            destinations: self.places()?.choose(candidate, false, &self.today()),
             counts: Counts::default(),
             ..Claim::default()
         })
     }
 
+    fn places(&self) -> Result<Places<'_>, ConnectorError> {
+        Ok(Places { tree: self.tree()?, ledger: &self.ledger })
+    }
+
     /// A file that failed whole.
     async fn fail(&mut self, candidate: Candidate, sha256: String, problem: String) -> Result<Step, ConnectorError> {
         let mut claim = self.draft(&candidate, sha256, 0)?;
-        let tree = Arc::clone(self.tree()?);
-        claim.destinations = places::choose(&tree, &candidate, true, &self.today());
+        claim.destinations = self.places()?.choose(&candidate, true, &self.today());
         claim.failed = Some(problem);
         claim.stage = Stage::Published;
         self.read_again.insert(candidate.path);
@@ -312,7 +313,7 @@ impl FileConnector {
         crash::point("connector.after-announce");
         self.ledger.put(claim.clone());
         let answers = Answers::new(&claim);
-        self.work = Work::Settling(Box::new(Settlement { claim, answers, attempt: Attempt::First, counted: false }));
+        self.work = Work::Settling(Box::new(Settlement { claim, answers, counted: false }));
         Ok(Step::Progress)
     }
 
@@ -332,7 +333,7 @@ impl FileConnector {
             claim.stage = Stage::Published;
         }
         let answers = Answers::new(&claim);
-        self.work = Work::Settling(Box::new(Settlement { claim, answers, attempt: Attempt::Again, counted: false }));
+        self.work = Work::Settling(Box::new(Settlement { claim, answers, counted: false }));
         Ok(Step::Progress)
     }
 

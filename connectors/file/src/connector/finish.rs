@@ -1,18 +1,17 @@
 //! Publishing, waiting for the fold's answers, and putting the file to its place.
 
-use std::sync::Arc;
-
 use tidemark_connector_core::{ConnectorError, Step, progress};
 use tidemark_log::{Append, crash};
 
 use super::{FileConnector, Settlement, Work, aside};
 use crate::claim::{Claim, sum};
 use crate::outcome::Outcome;
-use crate::places;
+use crate::places::Places;
 use crate::publish::{Batch, Publication};
 use crate::receipts::Answers;
-use crate::settle::{Attempt, SettleError, Settler};
+use crate::settle::{SettleError, Settler};
 use crate::stats::FileReport;
+use crate::tree::Tree;
 
 impl FileConnector {
     /// Appends a batch while the next one is made.
@@ -63,8 +62,7 @@ impl FileConnector {
         crash::point("connector.after-last");
         self.appended(&batch);
         let answers = Answers::new(&batch.claim);
-        let attempt = Attempt::First;
-        self.work = Work::Settling(Box::new(Settlement { claim: batch.claim, answers, attempt, counted: false }));
+        self.work = Work::Settling(Box::new(Settlement { claim: batch.claim, answers, counted: false }));
         Ok(Step::Progress)
     }
 
@@ -102,7 +100,6 @@ impl FileConnector {
             Err(SettleError::Log(error)) => Err(error.into()),
             Err(error) => {
                 tracing::error!(%error, path = settlement.claim.path, "a decided file cannot be put to its place; it is tried again");
-                settlement.attempt = Attempt::Again;
                 self.unarchived.push(*settlement);
                 Ok(Step::Progress)
             }
@@ -122,7 +119,8 @@ impl FileConnector {
         settlement.counted = true;
         while !settlement.claim.changed {
             let Some(tree) = self.tree.clone() else { break };
-            let settler = Settler { log: self.log.as_ref(), topics: &self.topics, tree: &tree, attempt: settlement.attempt };
+            let superseded = self.ledger.is_superseded(&settlement.claim);
+            let settler = Settler { log: self.log.as_ref(), topics: &self.topics, tree: &tree, superseded };
             match settler.settle(&settlement.claim, &answers, &outcome).await {
                 Ok(()) => break,
                 Err(SettleError::Taken(path)) => self.choose_again(settlement, &tree, &path).await?,
@@ -136,18 +134,12 @@ impl FileConnector {
         Ok(())
     }
 
-    async fn choose_again(
-        &mut self,
-        settlement: &mut Settlement,
-        tree: &Arc<crate::tree::Tree>,
-        taken: &str,
-    ) -> Result<(), SettleError> {
-        places::choose_again(tree, &mut settlement.claim, taken);
+    async fn choose_again(&mut self, settlement: &mut Settlement, tree: &Tree, taken: &str) -> Result<(), SettleError> {
+        Places { tree, ledger: &self.ledger }.choose_again(&mut settlement.claim, taken);
         let mut append = Append::default();
         progress::put(&mut append, &self.topics, &settlement.claim.key(), &settlement.claim);
         self.log.append(append).await?;
         self.ledger.put(settlement.claim.clone());
-        settlement.attempt = Attempt::Again;
         Ok(())
     }
 

@@ -1,5 +1,6 @@
 //! What there is to do when no file is: close, answer, clean up, try again what could not be put away, watch the disk.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use tidemark_connector_core::{ConnectorError, Step, progress};
@@ -77,28 +78,30 @@ impl FileConnector {
         self.put_away_again().await
     }
 
+    /// Oldest first. What else goes to a folder that was just refused waits for the next time; the others need not.
     async fn put_away_again(&mut self) -> Result<(), ConnectorError> {
-        while let Some(mut settlement) = self.unarchived.pop() {
-            match self.put_away(&mut settlement).await {
-                Ok(()) => {}
-                Err(SettleError::Log(error)) => {
-                    self.unarchived.push(settlement);
-                    return Err(error.into());
+        let mut waiting = std::mem::take(&mut self.unarchived).into_iter();
+        let mut refused: Option<SettleError> = None;
+        let mut refused_folders: HashSet<String> = HashSet::new();
+        while let Some(mut settlement) = waiting.next() {
+            if settlement.claim.reserves().any(|place| refused_folders.contains(folder_of(place))) {
+                self.unarchived.push(settlement);
+                continue;
+            }
+            let Err(error) = self.put_away(&mut settlement).await else { continue };
+            self.unarchived.push(settlement);
+            match &error {
+                SettleError::Log(_) => {
+                    self.unarchived.extend(waiting);
+                    return Err(refusal(error, self.unarchived.len()));
                 }
-                Err(error) => {
-                    self.unarchived.push(settlement);
-                    let waiting = self.unarchived.len();
-                    let step =
-                        format!("{error} ({waiting} decided files wait); make the folder writable or free space on its disk");
-                    let cause = match error {
-                        SettleError::Place { cause, .. } => cause.into(),
-                        other => other.into(),
-                    };
-                    return Err(ConnectorError::Unavailable { step, cause });
+                SettleError::Place { path, .. } | SettleError::Taken(path) => {
+                    refused_folders.insert(folder_of(path).to_owned());
                 }
             }
+            refused.get_or_insert(error);
         }
-        Ok(())
+        refused.map_or(Ok(()), |error| Err(refusal(error, self.unarchived.len())))
     }
 
     fn clean(&mut self) -> Result<(), ConnectorError> {
@@ -169,5 +172,18 @@ impl FileConnector {
             }
         }
         Ok(())
+    }
+}
+
+fn folder_of(path: &str) -> &str {
+    path.rsplit_once('/').map_or("", |(folder, _)| folder)
+}
+
+fn refusal(error: SettleError, waiting: usize) -> ConnectorError {
+    let step = format!("{error} ({waiting} decided files wait); make the folder writable or free space on its disk");
+    match error {
+        SettleError::Log(error) => error.into(),
+        SettleError::Place { cause, .. } => ConnectorError::Unavailable { step, cause: cause.into() },
+        SettleError::Taken(_) => ConnectorError::Unavailable { step, cause: error.into() },
     }
 }

@@ -1,4 +1,5 @@
 mod hostile;
+mod settling;
 mod shop;
 
 use std::fs;

@@ -1,0 +1,104 @@
+//! Where decided files go when places are taken, cannot be written, or have names that are too long for what stands beside them.
+
+use std::fs;
+
+use serde_json::{Value, json};
+
+use super::shop::Shop;
+use super::{FAILED, PENDING, PROCESSED, customer, envelope};
+
+/// A customer and a record that is rejected; the name tells one file's from another's.
+fn with_a_reject(number: u32, word: &str) -> [Value; 2] {
+    [customer(number), json!({"customer_code": word})]
+}
+
+fn data(shop: &Shop, path: &str) -> Value {
+    let text = fs::read(shop.path(path)).unwrap_or_else(|error| panic!("{path}: {error}"));
+    serde_json::from_slice::<Value>(&text).unwrap()["data"].take()
+}
+
+#[tokio::test]
+async fn claims_that_wait_keep_their_places() {
+    for restarted in [false, true] {
+        let mut shop = Shop::new().await;
+        let today = shop.connector.today();
+        let failed = format!("incremental/failed/{today}");
+        shop.drop_file(&failed, "in the way");
+        // Both have their rejects at failed/<today>/customers_add.json, if nobody looks at the other's.
+        shop.drop_file("initial/common/customers.json", json!(with_a_reject(1, "first")).to_string());
+        shop.drop_file(
+            &format!("incremental/pending/{today}/customers_add.json"),
+            envelope("INSERT", &with_a_reject(2, "second")),
+        );
+        assert!(shop.try_run().await.is_err());
+        fs::remove_file(shop.path(&failed)).unwrap();
+        if restarted {
+            shop.restart().await;
+        }
+        shop.run().await;
+        // The oldest comes first.
+        assert_eq!(data(&shop, &format!("{failed}/customers_add.json")), json!([{"customer_code": "first"}]));
+        assert_eq!(data(&shop, &format!("{failed}/customers_add-2.json")), json!([{"customer_code": "second"}]));
+    }
+}
+
+#[tokio::test]
+async fn a_newer_file_of_the_same_name_has_places_of_its_own() {
+    for restarted in [false, true] {
+        let mut shop = Shop::new().await;
+        shop.drop_file(FAILED, "in the way");
+        let path = format!("{PENDING}/customers_add.json");
+        shop.drop_file(&path, envelope("INSERT", &with_a_reject(1, "first")));
+        assert!(shop.try_run().await.is_err());
+        shop.drop_file(&path, envelope("INSERT", &[customer(2), json!({"customer_code": "second"}), customer(3)]));
+        assert!(shop.try_run().await.is_err());
+        fs::remove_file(shop.path(FAILED)).unwrap();
+        if restarted {
+            shop.restart().await;
+        }
+        shop.run().await;
+        assert_eq!(shop.result(&format!("{PROCESSED}/customers_add.json"))["read"], 2);
+        assert_eq!(shop.result(&format!("{PROCESSED}/customers_add-2.json"))["read"], 3);
+        assert!(shop.path(&format!("{PROCESSED}/customers_add-2.json")).is_file());
+        // The first one's bytes are gone from where they stood: its rejects stand in its result alone.
+        assert_eq!(data(&shop, &format!("{FAILED}/customers_add-2.json")), json!([{"customer_code": "second"}]));
+    }
+}
+
+#[tokio::test]
+async fn an_older_reading_of_an_initial_file_replaces_nothing() {
+    let mut shop = Shop::new().await;
+    let failed = format!("incremental/failed/{}", shop.connector.today());
+    shop.drop_file(&failed, "in the way");
+    shop.drop_file("initial/common/customers.json", json!(with_a_reject(1, "first")).to_string());
+    assert!(shop.try_run().await.is_err());
+    // The first one's bytes are gone, so that it needs no place for its rejects any more: it is closed after the second.
+    shop.drop_file("initial/common/customers.json", json!([customer(1), customer(2), customer(3)]).to_string());
+    shop.run().await;
+    assert_eq!(shop.result("initial/common/customers.json")["read"], 3);
+    let published = shop.fold.numbers.len();
+    for _ in 0..2 {
+        shop.run().await;
+        assert_eq!(shop.fold.numbers.len(), published, "what was read last is what is known of it");
+        shop.restart().await;
+    }
+}
+
+#[tokio::test]
+async fn what_another_put_at_a_chosen_name_stays() {
+    let mut shop = Shop::new().await;
+    shop.drop_file(FAILED, "in the way");
+    shop.drop_file(&format!("{PENDING}/customers_add.json"), envelope("INSERT", &with_a_reject(1, "first")));
+    assert!(shop.try_run().await.is_err());
+    fs::remove_file(shop.path(FAILED)).unwrap();
+    for place in [format!("{FAILED}/customers_add.json"), format!("{PROCESSED}/customers_add.json.result.json")] {
+        shop.drop_file(&place, "mine");
+    }
+    shop.restart().await;
+    shop.run().await;
+    for place in [format!("{FAILED}/customers_add.json"), format!("{PROCESSED}/customers_add.json.result.json")] {
+        assert_eq!(fs::read(shop.path(&place)).unwrap(), b"mine");
+    }
+    assert_eq!(data(&shop, &format!("{FAILED}/customers_add-2.json")), json!([{"customer_code": "first"}]));
+    assert_eq!(shop.result(&format!("{PROCESSED}/customers_add.json-2"))["read"], 2);
+}
