@@ -1,10 +1,15 @@
 //! Where files go when they are decided: names that are free, and that mean the same when the file is dropped again.
 
-use crate::claim::{Claim, Destinations};
+use sha2::{Digest, Sha256};
+
+use crate::claim::{Claim, Destinations, hex};
 use crate::forms::file_stem;
 use crate::ledger::Ledger;
 use crate::scan::{Candidate, Place};
 use crate::tree::Tree;
+
+/// Longest name of a file in bytes, on every file system in use.
+const NAME_BYTES_MAX: usize = 255;
 
 /// The names that are taken: what stands somewhere, and where an open claim will put something.
 pub(crate) struct Places<'p> {
@@ -74,7 +79,21 @@ fn split(path: &str) -> (&str, &str) {
 
 /// The result file of a file, beside it.
 fn result_of(path: &str) -> String {
-    format!("{path}.result.json")
+    let (folder, name) = split(path);
+    format!("{folder}/{}", fitted(name, ".result.json"))
+}
+
+/// A name made of two parts. One that no file system would take is cut, keeps its end, and carries a hash of all that it should
+/// have been, so that two long names stay two. What it starts with, and so what it holds, can still be read from it; an
+/// operation cannot, which the envelope says anyhow.
+fn fitted(stem: &str, end: &str) -> String {
+    let whole = format!("{stem}{end}");
+    if whole.len() <= NAME_BYTES_MAX {
+        return whole;
+    }
+    let hash = hex(&Sha256::digest(&whole)[..8]);
+    let room = NAME_BYTES_MAX.saturating_sub(end.len() + 1 + hash.len());
+    format!("{}~{hash}{end}", &stem[..stem.floor_char_boundary(room)])
 }
 
 /// `a.json`, `a-2.json`, `a-3.json` … : the stem and the hint stay what they were.
@@ -83,22 +102,41 @@ fn numbered(name: &str) -> impl Iterator<Item = String> {
         Some(stem) => (stem, ".result.json"),
         None => (file_stem(name), ".json"),
     };
-    std::iter::once(name.to_owned()).chain((2_u64..).map(move |number| format!("{stem}-{number}{end}")))
+    std::iter::once(name.to_owned()).chain((2_u64..).map(move |number| fitted(&format!("{stem}-{number}"), end)))
 }
 
 /// The rejects of an initial file: its stem, so that it is known again; its institution, so that two do not meet; an insert.
 fn initial_rejects(candidate: &Candidate) -> String {
     let stem = file_stem(candidate.name());
     match &candidate.place {
-        Place::Initial { institution: Some(code) } => format!("{stem}_{code}_add.json"),
-        _ => format!("{stem}_add.json"),
+        Place::Initial { institution: Some(code) } => fitted(&format!("{stem}_{code}"), "_add.json"),
+        _ => fitted(stem, "_add.json"),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::numbered;
+    use super::{NAME_BYTES_MAX, fitted, numbered, result_of};
     use crate::forms::hint;
+    use tidemark_schemas::Operation;
+
+    #[test]
+    fn long_names_are_cut_and_stay_apart() {
+        let long = |count: usize| format!("customers_{}", "长".repeat(count));
+        assert_eq!(fitted(&long(78), ".json"), format!("{}.json", long(78)));
+        let names: Vec<String> = numbered(&format!("{}_add.json", long(78))).take(200).collect();
+        let others: Vec<String> = numbered(&format!("{}.json", long(79))).take(200).collect();
+        let results: Vec<String> = names.iter().map(|name| result_of(&format!("f/{name}"))).collect();
+        let all: std::collections::HashSet<&String> = names.iter().chain(&others).chain(&results).collect();
+        assert_eq!(all.len(), 600);
+        for name in all {
+            let name = name.trim_start_matches("f/");
+            assert!(name.len() <= NAME_BYTES_MAX && name.starts_with("customers_长") && name.ends_with(".json"), "{name}");
+            assert!(hint(name).is_none_or(|operation| operation == Operation::Insert), "{name}");
+        }
+        assert!(results.iter().all(|name| name.ends_with(".result.json")));
+        assert_eq!(results[0], result_of(&format!("f/{}", names[0])), "the same each time");
+    }
 
     #[test]
     fn numbers_keep_stem_and_hint() {

@@ -102,3 +102,43 @@ async fn what_another_put_at_a_chosen_name_stays() {
     assert_eq!(data(&shop, &format!("{FAILED}/customers_add-2.json")), json!([{"customer_code": "first"}]));
     assert_eq!(shop.result(&format!("{PROCESSED}/customers_add.json-2"))["read"], 2);
 }
+
+#[tokio::test]
+async fn names_as_long_as_they_may_be() {
+    // In bytes: the longest that leave room for `.result.json`, the first that do not, the longest of all.
+    for length in [243, 244, 255] {
+        let mut shop = Shop::new().await;
+        let name = |start: &str, end: &str| {
+            let room = length - start.len() - end.len();
+            format!("{start}{}{}{end}", "长".repeat(room / 3), "x".repeat(room % 3))
+        };
+        let incremental = format!("{PENDING}/{}", name("customers_", "_add.json"));
+        let initial = format!("initial/institutions/BJ-HA-001/{}", name("customers_", ".json"));
+        let failing = format!("{PENDING}/{}", name("projects_", ".json"));
+        for round in 1..=2_u32 {
+            let data = with_a_reject(round, "reject");
+            shop.drop_file(&incremental, envelope("INSERT", &data));
+            shop.drop_file(&initial, json!(data).to_string());
+            shop.drop_file(&failing, "[");
+            let statistics = shop.run().await;
+            assert_eq!((statistics.files_read, statistics.errors), (u64::from(round) * 3, u64::from(round) * 3), "{statistics}");
+        }
+        let in_folder = |folder: &str, end: &str| {
+            let entries = fs::read_dir(shop.path(folder)).unwrap();
+            entries.filter(|entry| entry.as_ref().unwrap().file_name().to_str().unwrap().ends_with(end)).count()
+        };
+        assert_eq!(in_folder(PROCESSED, ".json"), 4);
+        assert_eq!(in_folder(PROCESSED, ".result.json"), 2);
+        assert_eq!(in_folder("initial/institutions/BJ-HA-001", ".result.json"), 1);
+        assert_eq!(in_folder(FAILED, ".json"), 6, "two that failed, their results, two with rejects");
+        // Rejects can be dropped again under the names that they have.
+        let rejects = format!("incremental/failed/{}", shop.connector.today());
+        assert_eq!(in_folder(&rejects, ".json"), 2);
+        let entries: Vec<_> = fs::read_dir(shop.path(&rejects)).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        for name in entries {
+            fs::rename(shop.path(&rejects).join(&name), shop.path(PENDING).join(&name)).unwrap();
+        }
+        let statistics = shop.run().await;
+        assert_eq!(statistics.files.iter().filter(|file| file.failed.is_some()).count(), 2, "{statistics}");
+    }
+}
