@@ -15,6 +15,7 @@ use tidemark_pipelines::status::StatusBoard;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::maintenance::Upkeep;
 use crate::stages::{self, Claims};
 use crate::stores::{self, Source};
 use crate::view::View;
@@ -108,8 +109,12 @@ impl Session {
         });
         // One process looks after the log: the one that folds.
         if self.claims.runs(stages::FOLD) {
-            let interval = self.workplace.configuration.maintenance_interval;
-            self.helpers.spawn(maintenance::run(Arc::clone(&self.log), interval, self.pipeline.shutdown.clone()));
+            let upkeep = Upkeep {
+                interval: self.workplace.configuration.maintenance_interval,
+                dead_letters_kept: self.workplace.configuration.dead_letters_kept,
+            };
+            let (log, topics) = (Arc::clone(&self.log), self.pipeline.topics.clone());
+            self.helpers.spawn(maintenance::run(log, topics, upkeep, self.pipeline.shutdown.clone()));
         }
         Ok(())
     }

@@ -141,6 +141,13 @@ impl EmbeddedLog {
         let now = (self.options.clock)();
         maintenance::run(&self.readers, &self.writer, now, self.options.compaction_records_min).await
     }
+
+    /// Removes these records of a compacted topic (offsets in ascending order) for good, in small transactions. The last record
+    /// of the partition stays: it is how the file knows its end. Returns how many went. For records that somebody else knows to
+    /// be past their time; who removes a key's record removes those before it as well, or an old one would count again.
+    pub async fn forget(&self, topic: &str, partition: u32, offsets: &[u64]) -> Result<u64, LogError> {
+        maintenance::forget(&self.readers, &self.writer, topic, partition, offsets).await
+    }
 }
 
 impl fmt::Debug for EmbeddedLog {

@@ -11,6 +11,7 @@
 //! letter is in the same append; what is refused again becomes a new letter.
 
 mod redrive;
+mod retention;
 
 use std::collections::BTreeMap;
 
@@ -20,6 +21,7 @@ use tidemark_log::{Append, Log, LogError, Topics, record::RECORD_BYTES_MAX};
 use uuid::Uuid;
 
 pub use redrive::{Redrive, RedriveError, redrive};
+pub use retention::closed_before;
 
 /// Longest payload that is kept as hexadecimal text within one record; a longer one is found by its position.
 const PAYLOAD_BYTES_MAX: usize = RECORD_BYTES_MAX / 2 - 64 * 1024;
@@ -185,7 +187,11 @@ async fn show_open(log: &dyn Log, topics: &Topics, id: Uuid) -> Result<DeadLette
 }
 
 fn parse(id: &str, text: &str) -> Result<DeadLetter, DeadLetterError> {
-    serde_json::from_str(text).map_err(|cause| DeadLetterError::Unreadable { id: id.to_owned(), cause })
+    serde_json::from_str(text).map_err(|cause| unreadable(id, cause))
+}
+
+fn unreadable(id: &str, cause: serde_json::Error) -> DeadLetterError {
+    DeadLetterError::Unreadable { id: id.to_owned(), cause }
 }
 
 fn to_hex(bytes: &[u8]) -> String {

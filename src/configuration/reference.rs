@@ -135,7 +135,13 @@ pub(crate) const KEYS: &[Key] = &[
         "0s",
         "How long `processed/` and its result files are kept, in whole days (`90d`); 0s = for ever.",
     ),
-    key("maintenance.interval", Kind::Duration, "10m", "How often the log is compacted."),
+    key(
+        "retention.dead_letters",
+        Kind::Duration,
+        "0s",
+        "How long a dead letter is kept once it was redriven or discarded (`90d`); 0s = for ever. An open one is always kept.",
+    ),
+    key("maintenance.interval", Kind::Duration, "10m", "How often the log is compacted, and freed of closed dead letters."),
     key("http.enabled", Kind::Flag, "true", "Whether `/health`, `/ready` and `/metrics` are served."),
     key("http.listen", Kind::Listen, "127.0.0.1:8787", "Where they are served; there is no password, so keep it local."),
 ];

@@ -54,6 +54,8 @@ pub(crate) struct Configuration {
     pub(crate) disk_free_min: u64,
     /// How many days `processed/` is kept; `None` = for ever.
     pub(crate) processed_days: Option<u32>,
+    /// How long a closed dead letter is kept; `None` = for ever.
+    pub(crate) dead_letters_kept: Option<Duration>,
     /// Between two rounds of maintenance.
     pub(crate) maintenance_interval: Duration,
     /// Where HTTP is served; `None` = nowhere.
@@ -144,6 +146,7 @@ pub(crate) fn validate(raw: &Raw, data: &Path) -> Result<Configuration, Vec<Prob
         batch_bytes_max: read_batch_bytes(&mut reader),
         disk_free_min: reader.size("disk.free_min"),
         processed_days: reader.days("retention.processed"),
+        dead_letters_kept: Some(reader.duration("retention.dead_letters")).filter(|kept| !kept.is_zero()),
         maintenance_interval: reader.interval("maintenance.interval"),
         http: reader.flag("http.enabled").then(|| reader.listen("http.listen")).flatten(),
     };

@@ -38,6 +38,20 @@ pub fn publish(data: &Path, first_seq: u64, events: &[(Event, bool)]) {
     });
 }
 
+/// Appends bytes that are no change, and that nobody can read, to the changes of an entity.
+///
+/// # Panics
+/// When the log refuses.
+pub fn publish_garbage(data: &Path, entity: &str, key: &str) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let log = EmbeddedLog::open(EmbeddedOptions::new(data.join("log.db"))).await.expect("the log opens");
+        let mut append = Append::default();
+        append.record(&Topics::new("tidemark").changes(entity), 0, key.as_bytes(), |out| out.extend_from_slice(b"no change"));
+        log.append(append).await.expect("the log takes any bytes");
+    });
+}
+
 fn change_of<'e>(entity: &Entity, event: &'e Event, snapshot: bool, source_seq: u64) -> Change<'e> {
     let (operation, given, mask) = match &event.meaning {
         Meaning::Row(row) => (Operation::Insert, Some(row.clone()), Vec::new()),

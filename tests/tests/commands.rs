@@ -12,6 +12,7 @@ use tidemark_tests::oracle::graph::ENTITIES;
 use tidemark_tests::place::Place;
 use tidemark_tests::results::{self, files_below};
 use tidemark_tests::running::{http_get, metric};
+use tidemark_tests::second;
 use tidemark_tests::stores;
 use tidemark_tests::wait;
 
@@ -186,6 +187,40 @@ fn a_log_that_is_missing_beside_its_stores_is_wrong() {
     assert_eq!(found.code, Some(4), "{found:#?}");
     assert!(found.stdout.contains("WRONG  log") && found.stdout.contains("tidemark restore DIR"), "{}", found.stdout);
     assert!(found.stdout.contains("relational.db"), "names what it filled: {}", found.stdout);
+}
+
+#[test]
+fn a_closed_dead_letter_goes_when_its_time_is_over() {
+    let mut place = Place::new();
+    place.once();
+    for key in ["first", "second", "third"] {
+        second::publish_garbage(place.data(), "customer", key);
+    }
+    place.once();
+    let list = place.succeed(&["dead-letters", "list", "--json"]);
+    let ids: Vec<String> = list
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["id"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(ids.len(), 3, "{list}");
+    // The topic's last record stays, so the one that is watched is closed first.
+    place.succeed(&["dead-letters", "discard", &ids[0]]);
+    place.succeed(&["dead-letters", "discard", &ids[1]]);
+    place.set("TIDEMARK__MAINTENANCE__INTERVAL", "100ms");
+    let mut running = place.start(&["up"]);
+    wait::until("the process to be ready", wait::PATIENCE, || {
+        http_get(place.port(), "/ready").filter(|(status, _)| *status == 200)
+    });
+    assert!(place.succeed(&["dead-letters", "show", &ids[0]]).contains("discarded"), "kept for ever by default");
+    running.interrupt();
+    running.wait(Duration::from_secs(10));
+    place.set("TIDEMARK__RETENTION__DEAD_LETTERS", "1ms");
+    let _running = place.start(&["up"]);
+    wait::until("the closed one to be gone", wait::PATIENCE, || {
+        (place.run(&["dead-letters", "show", &ids[0]]).code == Some(1)).then_some(())
+    });
+    assert!(place.succeed(&["dead-letters", "list"]).contains(&ids[2]), "an open one waits for ever");
+    assert_eq!(place.run(&["check", "--deep"]).code, Some(4), "and `check` goes on saying so");
 }
 
 #[test]

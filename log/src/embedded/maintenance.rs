@@ -17,6 +17,7 @@ use super::place::Place;
 use super::reader::{Readers, offset_at};
 use super::writer::Writer;
 use crate::port::{LogError, Retention};
+use crate::refusal::no_such;
 
 /// Keys that one section notes, about 20 bytes each: fewer means more walks over the partition.
 const SECTION_KEYS_MAX: usize = 450_000;
@@ -56,6 +57,38 @@ pub(super) async fn run(readers: &Readers, writer: &Writer, now: i64, records_mi
         }
     }
     Ok(removed)
+}
+
+/// Removes records of a compacted topic by their offsets, the last of the partition excepted.
+pub(super) async fn forget(
+    readers: &Readers,
+    writer: &Writer,
+    topic: &str,
+    partition: u32,
+    offsets: &[u64],
+) -> Result<u64, LogError> {
+    let partitions = readers.run("planning the removal", |shared, connection| describe(&shared.place, connection)).await?;
+    let found = partitions.into_iter().find(|found| found.topic == topic && found.number == partition);
+    let found = found.ok_or_else(|| no_such(topic, partition))?;
+    if found.retention != Retention::Compact {
+        let cause = "only a compacted topic may have gaps".into();
+        return Err(LogError::Fatal { step: format!("removing records of {topic}/{partition}"), cause });
+    }
+    let offsets: Vec<u64> = offsets.iter().copied().filter(|offset| offset + 1 < found.next).collect();
+    let id = found.id;
+    // in order: what an interruption leaves of a key are its last records
+    for some in offsets.chunks(REMOVE_RECORDS) {
+        let some = some.to_vec();
+        writer
+            .transact("removing records", move |place, connection| {
+                let done = connection
+                    .prepare_cached(&format!("DELETE FROM r{id} WHERE offset = ?"))
+                    .and_then(|mut statement| some.iter().try_for_each(|offset| statement.execute([offset]).map(drop)));
+                done.map_err(|error| place.classify("removing records", error))
+            })
+            .await?;
+    }
+    Ok(offsets.len() as u64)
 }
 
 async fn compact(readers: &Readers, writer: &Writer, partition: &Described) -> Result<u64, LogError> {

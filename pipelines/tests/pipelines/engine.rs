@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use serde_json::json;
 use tidemark_connector_core::progress::load_topic;
 use tidemark_connector_core::receipt::Receipt;
-use tidemark_log::{Append, Log, LogIdentity, Topics};
+use tidemark_log::{Append, Log, LogIdentity, ReadLimit, Topics};
 use tidemark_pipelines::dead_letters::{self, DeadLetterError, RedriveError};
 use tidemark_pipelines::engine::BatchLimits;
 use tidemark_pipelines::status::StageState;
@@ -168,6 +168,34 @@ async fn bytes_that_are_no_change_are_a_letter_that_can_be_discarded() {
     assert!(matches!(problem, Err(RedriveError::Undecodable { .. })));
     dead_letters::discard(log, topics, letters[0].id).await.unwrap();
     assert_eq!(dead_letters::list(log, topics).await.unwrap(), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_closed_letters_come_to_their_end() {
+    let (place, content) = (Place::new().await, Arc::default());
+    let (log, topics) = (&*place.log, &place.pipeline.topics);
+    let mut append = Append::default();
+    for key in [b"K", b"L", b"M"] {
+        append.record(&topics.changes("thing"), 0, key, |out| out.extend_from_slice(b"no change"));
+    }
+    log.append(append).await.unwrap();
+    place.drain(Role::Relational, &content).await;
+    let letters = dead_letters::list(log, topics).await.unwrap();
+    assert_eq!(letters.len(), 3);
+    assert!(dead_letters::closed_before(log, topics, i64::MAX).await.unwrap().is_empty(), "an open one waits for ever");
+    dead_letters::discard(log, topics, letters[1].id).await.unwrap();
+    let end = log.bounds(&topics.dead_letters, 0).await.unwrap().end;
+    let closed_at = log
+        .read(&topics.dead_letters, 0, end - 1, ReadLimit { records_max: 1, bytes_max: 1 })
+        .await
+        .unwrap()
+        .iter()
+        .next()
+        .unwrap()
+        .timestamp;
+    let past = |time| dead_letters::closed_before(log, topics, time);
+    assert_eq!(past(closed_at).await.unwrap(), Vec::<u64>::new(), "not closed before that");
+    assert_eq!(past(closed_at + 1).await.unwrap(), [1, 3], "as it was opened and as it was closed");
 }
 
 /// A later build of `thing`, with one more field.

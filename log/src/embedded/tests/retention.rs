@@ -102,3 +102,27 @@ async fn compaction_of_more_records_than_one_step_reads() {
     drop(log);
     place.open().await.check_deep().await.unwrap();
 }
+
+#[tokio::test]
+async fn what_is_forgotten_is_gone_but_for_the_last_record() {
+    let place = Place::new();
+    let log = place.with_topic(Retention::Compact).await;
+    log.append(numbered(0, 2_500)).await.unwrap();
+    let forgotten: Vec<u64> = (1..2_500).collect();
+    assert_eq!(log.forget("t", 0, &forgotten).await.unwrap(), 2_498);
+    assert_eq!(offsets(&log).await, [0, 2_499]);
+    drop(log);
+    let log = place.open().await;
+    log.check_deep().await.unwrap();
+    assert_eq!(log.append(numbered(0, 1)).await.unwrap(), [2_500], "offsets go on");
+}
+
+#[tokio::test]
+async fn nothing_is_forgotten_of_a_topic_that_is_kept() {
+    let place = Place::new();
+    let log = place.with_topic(Retention::Keep).await;
+    log.append(numbered(0, 3)).await.unwrap();
+    log.forget("t", 0, &[0]).await.unwrap_err();
+    log.forget("nowhere", 0, &[0]).await.unwrap_err();
+    assert_eq!(offsets(&log).await, [0, 1, 2]);
+}
