@@ -24,6 +24,7 @@ mod publish;
 mod receipts;
 mod rejects;
 mod retention;
+mod retried;
 mod scan;
 mod settle;
 pub mod splitter;

@@ -1,5 +1,4 @@
-//! Result files: what became of one input file, for a person and for programs. The rejections are
-//! streamed into the file; their numbers alone (8 bytes each) are kept by the settlement meanwhile.
+//! Result files: what became of one input file, for a person and for programs. The rejections are streamed into the file.
 
 use std::io::{self, Write};
 

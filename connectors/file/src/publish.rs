@@ -4,20 +4,20 @@
 //! receipts topic by the same append; the last batch says whether the bytes were those of the first pass. Pure but for reading
 //! the file. Bounded by records and bytes.
 
-use std::collections::HashSet;
 use std::fs::File;
 use std::io::{Seek, SeekFrom};
 use std::sync::Arc;
 
 use tidemark_connector_core::progress;
 use tidemark_connector_core::receipt::{Rejection, rejection_key};
-use tidemark_log::{Append, Topics, partition};
+use tidemark_log::{Append, Log, LogError, Topics, partition};
 use tidemark_schemas::change::event_id;
 use tidemark_schemas::{Change, Entity, codec, row};
 
 use crate::claim::{Claim, SOURCE, Stage, hex};
 use crate::forms::mapper::{Mapped, Mapper};
 use crate::problem::{Problem, Rejected};
+use crate::retried::Retried;
 use crate::splitter::{Event, RECORD_BYTES_MAX, SplitError, Splitter};
 
 /// Records of a batch: enough that a commit's cost does not count.
@@ -37,8 +37,8 @@ pub(crate) struct Publication {
     topics: Topics,
     changes: Arc<str>,
     partitions: u32,
-    /// Only these indexes, where some were decided before.
-    only: Option<HashSet<u64>>,
+    /// Only these, where others were decided before.
+    only: Option<Retried>,
     begun: bool,
 }
 
@@ -66,7 +66,7 @@ impl Publication {
         claim: Claim,
         topics: &Topics,
         partitions: u32,
-        only: Option<HashSet<u64>>,
+        only: Option<Retried>,
     ) -> std::io::Result<Self> {
         file.seek(SeekFrom::Start(0))?;
         let mut mapper = mapper;
@@ -75,6 +75,14 @@ impl Publication {
         let begun = claim.counts.next > 0;
         let splitter = Splitter::with_size(file, claim.signature.size);
         Ok(Self { splitter, mapper, claim, topics: topics.clone(), changes, partitions, only, begun })
+    }
+
+    /// Reads which records the next batch may hold; before each batch.
+    pub(crate) async fn prepare(&mut self, log: &dyn Log) -> Result<(), LogError> {
+        match &mut self.only {
+            Some(only) => only.fill(log, &self.topics).await,
+            None => Ok(()),
+        }
     }
 
     /// Maps the next batch. `now` is UTC microseconds.
@@ -88,7 +96,8 @@ impl Publication {
         let before = (self.claim.counts.read, self.claim.counts.rejected);
         let mut looked_at = 0;
         let last = loop {
-            if append.len() >= BATCH_RECORDS_MAX || append.bytes() >= BATCH_BYTES_MAX || looked_at >= 4 * BATCH_RECORDS_MAX {
+            let full = append.len() >= BATCH_RECORDS_MAX || append.bytes() >= BATCH_BYTES_MAX;
+            if full || looked_at >= 4 * BATCH_RECORDS_MAX || self.only.as_ref().is_some_and(Retried::is_dry) {
                 break false;
             }
             looked_at += 1;
@@ -115,8 +124,7 @@ impl Publication {
     /// One record; false at the end of the file.
     fn record(&mut self, append: &mut Append, now: i64) -> Result<bool, SplitError> {
         let next = self.claim.counts.next;
-        let wanted =
-            |index: u64, only: &Option<HashSet<u64>>| index >= next && only.as_ref().is_none_or(|only| only.contains(&index));
+        let wanted = |index: u64, only: &mut Option<Retried>| index >= next && only.as_mut().is_none_or(|only| only.takes(index));
         match self.splitter.next_event()? {
             Event::Envelope { .. } => Ok(true),
             Event::End => {
@@ -125,7 +133,7 @@ impl Publication {
                 Ok(false)
             }
             Event::TooLarge { index, length, .. } => {
-                if wanted(index, &self.only) {
+                if wanted(index, &mut self.only) {
                     let detail = format!("the record has {length} bytes; {RECORD_BYTES_MAX} is the most");
                     let problem = Problem::new("record_too_large", detail);
                     reject(&self.topics, &mut self.claim, append, index, Rejected { key: None, problem });
@@ -134,7 +142,7 @@ impl Publication {
                 Ok(true)
             }
             Event::Record { index, bytes, .. } => {
-                if wanted(index, &self.only) {
+                if wanted(index, &mut self.only) {
                     let text = std::str::from_utf8(bytes).expect("the splitter checked every chunk to be UTF-8");
                     match self.mapper.map(text) {
                         Err(rejected) => reject(&self.topics, &mut self.claim, append, index, rejected),

@@ -59,13 +59,13 @@ impl Answers {
 }
 
 /// All rejections of a claim by index.
-pub(crate) struct Rejections<'l> {
-    log: &'l dyn Log,
-    topics: &'l Topics,
+#[derive(Debug)]
+pub(crate) struct Rejections {
     streams: Vec<Stream>,
 }
 
 /// Those of one partition (or the connector's own), which come in order.
+#[derive(Debug)]
 struct Stream {
     prefix: String,
     offset: u64,
@@ -73,19 +73,19 @@ struct Stream {
     last: Option<u64>,
 }
 
-impl<'l> Rejections<'l> {
+impl Rejections {
     /// From the start of the claim with this id, of the connector and of these partitions.
-    pub(crate) fn new(log: &'l dyn Log, topics: &'l Topics, id: &str, from: u64, partitions: impl Iterator<Item = u32>) -> Self {
+    pub(crate) fn new(id: &str, from: u64, partitions: impl Iterator<Item = u32>) -> Self {
         let names = std::iter::once(OWN_PARTITION.to_owned()).chain(partitions.map(|partition| partition.to_string()));
         let stream = |name| Stream { prefix: format!("{id}|{name}|"), offset: from, waiting: VecDeque::new(), last: None };
-        Self { log, topics, streams: names.map(stream).collect() }
+        Self { streams: names.map(stream).collect() }
     }
 
     /// The next by index.
-    pub(crate) async fn next(&mut self) -> Result<Option<Rejection>, LogError> {
+    pub(crate) async fn next(&mut self, log: &dyn Log, topics: &Topics) -> Result<Option<Rejection>, LogError> {
         let mut first: Option<(u64, usize)> = None;
         for at in 0..self.streams.len() {
-            self.fill(at).await?;
+            self.streams[at].fill(log, topics).await?;
             if let Some(rejection) = self.streams[at].waiting.front()
                 && first.is_none_or(|(index, _)| rejection.index < index)
             {
@@ -94,24 +94,25 @@ impl<'l> Rejections<'l> {
         }
         Ok(first.and_then(|(_, at)| self.streams[at].waiting.pop_front()))
     }
+}
 
-    async fn fill(&mut self, at: usize) -> Result<(), LogError> {
-        let stream = &mut self.streams[at];
-        while stream.waiting.is_empty() {
-            let batch = self.log.read(&self.topics.receipts, 0, stream.offset, LIMIT).await?;
+impl Stream {
+    async fn fill(&mut self, log: &dyn Log, topics: &Topics) -> Result<(), LogError> {
+        while self.waiting.is_empty() {
+            let batch = log.read(&topics.receipts, 0, self.offset, LIMIT).await?;
             let Some(next) = batch.next_offset() else { return Ok(()) };
             for record in batch.iter() {
-                if !record.key.starts_with(stream.prefix.as_bytes()) {
+                if !record.key.starts_with(self.prefix.as_bytes()) {
                     continue;
                 }
                 let Ok(rejection) = serde_json::from_slice::<Rejection>(record.value) else { continue };
                 // A batch that was repeated after an unknown outcome comes twice.
-                if stream.last.is_none_or(|last| rejection.index > last) {
-                    stream.last = Some(rejection.index);
-                    stream.waiting.push_back(rejection);
+                if self.last.is_none_or(|last| rejection.index > last) {
+                    self.last = Some(rejection.index);
+                    self.waiting.push_back(rejection);
                 }
             }
-            stream.offset = next;
+            self.offset = next;
         }
         Ok(())
     }

@@ -8,13 +8,13 @@ use crate::envelope::Envelope;
 use crate::splitter::{Event, SplitError, Splitter};
 
 /// Writes the records with these indexes (ascending) of `source` to `target`.
-pub(crate) fn write(mut source: File, indexes: &[u64], envelope: &Envelope, target: File) -> io::Result<()> {
+pub(crate) fn write(mut source: File, indexes: impl Iterator<Item = u64>, envelope: &Envelope, target: File) -> io::Result<()> {
     let mut out = io::BufWriter::with_capacity(64 * 1024, target);
     start(envelope, &mut out)?;
     let ranges = source.try_clone()?;
     source.seek(SeekFrom::Start(0))?;
     let mut splitter = Splitter::new(source);
-    let mut wanted = indexes.iter().copied().peekable();
+    let mut wanted = indexes.peekable();
     let mut first = true;
     while let Some(index) = wanted.peek().copied() {
         let event = splitter.next_event().map_err(|error| match error {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use tidemark_connector_core::receipt::Receipt;
 use tidemark_log::{Log, LogError, Topics, crash};
+use tokio::sync::mpsc;
 
 use crate::claim::Claim;
 use crate::outcome::Outcome;
@@ -36,6 +37,9 @@ pub(crate) enum SettleError {
     },
 }
 
+/// Rejected records that the log has named and the writer has not reached; more would only fill memory.
+const INDEXES_WAITING_MAX: usize = 1_024;
+
 /// What is needed to put files to their places.
 pub(crate) struct Settler<'s> {
     pub(crate) log: &'s dyn Log,
@@ -52,9 +56,9 @@ impl Settler<'_> {
         crash::point("connector.before-result");
         self.folder_of(result)?;
         let draft = temporary(result, claim.first);
-        let indexes = self.write_result(claim, answers, outcome, &draft).await?;
-        if let Some(place) = claim.destinations.rejects.as_ref().filter(|_| !indexes.is_empty()) {
-            self.write_rejects(claim, indexes, place).await?;
+        let any = self.write_result(claim, answers, outcome, &draft).await?;
+        if let Some(place) = claim.destinations.rejects.as_ref().filter(|_| any) {
+            self.write_rejects(claim, answers, place).await?;
         }
         crash::point("connector.before-archive");
         if let Some(place) = &claim.destinations.original {
@@ -66,32 +70,32 @@ impl Settler<'_> {
         Ok(())
     }
 
+    /// True when there are rejections.
     async fn write_result(
         &self,
         claim: &Claim,
         answers: &[(u32, Receipt)],
         outcome: &Outcome,
         draft: &str,
-    ) -> Result<Vec<u64>, SettleError> {
+    ) -> Result<bool, SettleError> {
         let place = |cause| SettleError::Place { path: claim.destinations.result.clone(), cause };
         let file = self.tree.create(draft).map_err(place)?;
         let mut out = io::BufWriter::new(file);
         outcome.start(&mut out).map_err(place)?;
-        let mut indexes = Vec::new();
+        let mut any = false;
         if outcome.report.rejected > 0 {
-            let partitions = answers.iter().filter(|(_, receipt)| receipt.rejected > 0).map(|(partition, _)| *partition);
-            let mut rejections = Rejections::new(self.log, self.topics, &claim.id(), claim.receipts_from, partitions);
-            while let Some(rejection) = rejections.next().await? {
-                Outcome::rejection(&mut out, &rejection, indexes.is_empty()).map_err(place)?;
-                indexes.push(rejection.index);
+            let mut rejections = rejections(claim, answers);
+            while let Some(rejection) = rejections.next(self.log, self.topics).await? {
+                Outcome::rejection(&mut out, &rejection, !any).map_err(place)?;
+                any = true;
             }
         }
-        Outcome::finish(&mut out, !indexes.is_empty()).map_err(place)?;
+        Outcome::finish(&mut out, any).map_err(place)?;
         out.flush().map_err(place)?;
-        Ok(indexes)
+        Ok(any)
     }
 
-    async fn write_rejects(&self, claim: &Claim, indexes: Vec<u64>, place: &str) -> Result<(), SettleError> {
+    async fn write_rejects(&self, claim: &Claim, answers: &[(u32, Receipt)], place: &str) -> Result<(), SettleError> {
         let failed = |cause| SettleError::Place { path: place.to_owned(), cause };
         let Some(source) = self.source(claim) else {
             tracing::warn!(path = claim.path, "the file is gone; its rejected records stand in the result and the receipts only");
@@ -102,9 +106,26 @@ impl Settler<'_> {
         let draft = temporary(place, claim.first);
         let target = self.tree.create(&draft).map_err(failed)?;
         let envelope = claim.envelope.clone();
-        let written = tokio::task::spawn_blocking(move || rejects::write(source, &indexes, &envelope, target)).await;
+        let (indexes, mut wanted) = mpsc::channel(INDEXES_WAITING_MAX);
+        let wanted = std::iter::from_fn(move || wanted.blocking_recv());
+        let writer = tokio::task::spawn_blocking(move || rejects::write(source, wanted, &envelope, target));
+        let fed = self.feed(rejections(claim, answers), indexes).await;
+        // Awaited also after an error: nobody else may write this draft while the task does.
+        let written = writer.await;
+        fed?;
         written.map_err(io::Error::other).and_then(|written| written).map_err(failed)?;
         self.put(&draft, place)
+    }
+
+    /// Tells the writer which records were rejected, as the log gives them.
+    async fn feed(&self, mut rejections: Rejections, indexes: mpsc::Sender<u64>) -> Result<(), LogError> {
+        while let Some(rejection) = rejections.next(self.log, self.topics).await? {
+            if indexes.send(rejection.index).await.is_err() {
+                // The writer has ended, and says why itself.
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// Where the bytes that were read are now.
@@ -166,6 +187,12 @@ impl Settler<'_> {
             other => other.map_err(|cause| SettleError::Place { path: to.to_owned(), cause }),
         }
     }
+}
+
+/// All rejections of a claim, of the connector and of the partitions that had any.
+fn rejections(claim: &Claim, answers: &[(u32, Receipt)]) -> Rejections {
+    let partitions = answers.iter().filter(|(_, receipt)| receipt.rejected > 0).map(|(partition, _)| *partition);
+    Rejections::new(&claim.id(), claim.receipts_from, partitions)
 }
 
 /// A name beside the destination that no scan sees.

@@ -19,6 +19,7 @@ use crate::options::Part;
 use crate::places::Places;
 use crate::publish::Publication;
 use crate::receipts::{Answers, Rejections};
+use crate::retried::Retried;
 use crate::scan::{self, Candidate};
 use crate::splitter::SplitError;
 use crate::tree::Tree;
@@ -337,7 +338,7 @@ impl FileConnector {
         Ok(Step::Progress)
     }
 
-    async fn publish_from(&mut self, claim: Claim, file: File, only: Option<HashSet<u64>>) -> Result<Step, ConnectorError> {
+    async fn publish_from(&mut self, claim: Claim, file: File, only: Option<Retried>) -> Result<Step, ConnectorError> {
         let form = self.form(&claim)?;
         let topic = self.topics.changes(&form.entity.name);
         let partitions = self.partitions.get(topic.as_ref()).copied().ok_or_else(|| {
@@ -359,17 +360,12 @@ impl FileConnector {
         })
     }
 
-    /// Indexes of what a claim had rejected.
-    async fn rejected_of(&self, first: u64, from: u64) -> Result<HashSet<u64>, ConnectorError> {
+    /// What a claim had rejected.
+    async fn rejected_of(&self, first: u64, from: u64) -> Result<Retried, ConnectorError> {
         let from = from.max(self.log.bounds(&self.topics.receipts, 0).await?.start);
         let partitions = 0..self.partitions.values().copied().max().unwrap_or(1);
         let id = tidemark_connector_core::receipt::claim_id(crate::claim::SOURCE, first);
-        let mut rejections = Rejections::new(self.log.as_ref(), &self.topics, &id, from, partitions);
-        let mut found = HashSet::new();
-        while let Some(rejection) = rejections.next().await? {
-            found.insert(rejection.index);
-        }
-        Ok(found)
+        Ok(Retried::new(Rejections::new(&id, from, partitions)))
     }
 
     /// What the rows of an initial file depend on besides the file: schema, vocabularies, forms, zone.

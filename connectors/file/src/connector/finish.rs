@@ -21,6 +21,7 @@ impl FileConnector {
         batch: Option<Box<Batch>>,
     ) -> Result<Step, ConnectorError> {
         let now = self.clock.wall_micros();
+        publication.prepare(self.log.as_ref()).await?;
         let Some(batch) = batch else {
             let (publication, batch) = aside(publication.claim.signature.size, move || {
                 let batch = publication.batch(now);

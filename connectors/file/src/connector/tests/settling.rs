@@ -12,7 +12,7 @@ fn with_a_reject(number: u32, word: &str) -> [Value; 2] {
     [customer(number), json!({"customer_code": word})]
 }
 
-fn data(shop: &Shop, path: &str) -> Value {
+fn data_at(shop: &Shop, path: &str) -> Value {
     let text = fs::read(shop.path(path)).unwrap_or_else(|error| panic!("{path}: {error}"));
     serde_json::from_slice::<Value>(&text).unwrap()["data"].take()
 }
@@ -37,8 +37,8 @@ async fn claims_that_wait_keep_their_places() {
         }
         shop.run().await;
         // The oldest comes first.
-        assert_eq!(data(&shop, &format!("{failed}/customers_add.json")), json!([{"customer_code": "first"}]));
-        assert_eq!(data(&shop, &format!("{failed}/customers_add-2.json")), json!([{"customer_code": "second"}]));
+        assert_eq!(data_at(&shop, &format!("{failed}/customers_add.json")), json!([{"customer_code": "first"}]));
+        assert_eq!(data_at(&shop, &format!("{failed}/customers_add-2.json")), json!([{"customer_code": "second"}]));
     }
 }
 
@@ -61,7 +61,7 @@ async fn a_newer_file_of_the_same_name_has_places_of_its_own() {
         assert_eq!(shop.result(&format!("{PROCESSED}/customers_add-2.json"))["read"], 3);
         assert!(shop.path(&format!("{PROCESSED}/customers_add-2.json")).is_file());
         // The first one's bytes are gone from where they stood: its rejects stand in its result alone.
-        assert_eq!(data(&shop, &format!("{FAILED}/customers_add-2.json")), json!([{"customer_code": "second"}]));
+        assert_eq!(data_at(&shop, &format!("{FAILED}/customers_add-2.json")), json!([{"customer_code": "second"}]));
     }
 }
 
@@ -99,7 +99,7 @@ async fn what_another_put_at_a_chosen_name_stays() {
     for place in [format!("{FAILED}/customers_add.json"), format!("{PROCESSED}/customers_add.json.result.json")] {
         assert_eq!(fs::read(shop.path(&place)).unwrap(), b"mine");
     }
-    assert_eq!(data(&shop, &format!("{FAILED}/customers_add-2.json")), json!([{"customer_code": "first"}]));
+    assert_eq!(data_at(&shop, &format!("{FAILED}/customers_add-2.json")), json!([{"customer_code": "first"}]));
     assert_eq!(shop.result(&format!("{PROCESSED}/customers_add.json-2"))["read"], 2);
 }
 
@@ -141,4 +141,29 @@ async fn names_as_long_as_they_may_be() {
         let statistics = shop.run().await;
         assert_eq!(statistics.files.iter().filter(|file| file.failed.is_some()).count(), 2, "{statistics}");
     }
+}
+
+#[tokio::test]
+async fn more_rejections_than_are_held_at_once() {
+    let mut shop = Shop::new().await;
+    // Every third is well, and some are rejected by the fold and not here.
+    let update = |number: u32| json!({"customer_code": format!("BJ-HA-001-C{number:04}"), "updates": {"notes": "x"}});
+    let data: Vec<Value> = (0..15_000).map(|number| if number % 3 == 1 { json!(number) } else { update(number) }).collect();
+    let known: Vec<Value> = (0..15_000).step_by(3).map(customer).collect();
+    shop.drop_file(&format!("{PENDING}/customers_add.json"), envelope("INSERT", &known));
+    let updates = envelope("UPDATE", &data);
+    shop.drop_file(&format!("{PENDING}/customers_update.json"), &updates);
+    shop.run().await;
+    let expected: Vec<&Value> = (0..15_000).filter(|number| number % 3 != 0).map(|number| &data[number]).collect();
+    assert_eq!(data_at(&shop, &format!("{FAILED}/customers_update.json")), json!(expected));
+    // Again, with a fault in the middle: only those are tried.
+    shop.drop_file(&format!("{PENDING}/customers_update.json"), &updates);
+    *shop.fault.lock().unwrap() = Some((2, tidemark_log::memory::Fault::After));
+    while shop.try_run().await.is_err() {
+        shop.restart().await;
+    }
+    let result = shop.result(&format!("{PROCESSED}/customers_update-2.json"));
+    assert_eq!((result["read"].as_u64(), result["rejected"].as_u64()), (Some(10_000), Some(10_000)));
+    let indexes = result["rejections"].as_array().unwrap().iter().map(|one| one["index"].as_u64().unwrap());
+    assert!(indexes.eq((0..15_000).filter(|number| number % 3 != 0)));
 }
