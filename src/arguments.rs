@@ -221,7 +221,7 @@ pub(crate) struct Search {
     /// At most so many
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub(crate) limit: u16,
-    /// Only points whose payload field has this value; may be repeated
+    /// Only points whose payload field has this value (of a coded field: code, alias or label); may be repeated
     #[arg(long = "where", value_name = "FIELD=VALUE", value_parser = condition)]
     pub(crate) conditions: Vec<(String, String)>,
     /// One JSON object a line

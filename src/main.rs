@@ -16,6 +16,7 @@ mod session;
 mod signals;
 mod stages;
 mod stores;
+mod suggestion;
 mod view;
 mod workplace;
 

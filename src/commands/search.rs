@@ -1,5 +1,7 @@
 //! `search COLLECTION TEXT`: the nearest points of the vector store, beside whatever else runs.
 
+mod conditions;
+
 use anyhow::{Context, Result};
 use serde_json::json;
 use tidemark_sink_core::Role;
@@ -27,12 +29,9 @@ pub(crate) async fn run(common: &Common, command: &Search) -> Result<Exit> {
         let text = format!("there is no collection `{}`; there are {}", command.collection, distinct(collections).join(", "));
         return Err(UsageError(text).into());
     }
-    let query = Query {
-        collection: command.collection.clone(),
-        text: command.text.clone(),
-        limit: usize::from(command.limit),
-        filters: command.conditions.clone(),
-    };
+    let filters = conditions::resolve(&workplace.catalog, &command.collection, &command.conditions)?;
+    let query =
+        Query { collection: command.collection.clone(), text: command.text.clone(), limit: usize::from(command.limit), filters };
     let embedder = stores::embedder(&workplace)?;
     let hits = search(path, &*embedder, query).await.with_context(|| format!("searching {}", path.display()))?;
     for hit in hits {

@@ -64,7 +64,13 @@ async fn start(log: &dyn Log, topic: &str, partition: u32, from: &str) -> Result
         "earliest" => bounds.start,
         "latest" => bounds.end,
         other => match (other.parse::<u64>(), other.parse::<Timestamp>()) {
-            (Ok(offset), _) => offset,
+            (Ok(offset), _) => {
+                if offset > bounds.end {
+                    // Standard output is for records.
+                    eprintln!("{topic}/{partition} ends at {}: nothing has offset {offset} yet", bounds.end);
+                }
+                offset
+            }
             (_, Ok(time)) => log.offset_at(topic, partition, time.as_microsecond()).await?,
             _ => {
                 let text = format!("--from {other}: write earliest, latest, an offset, or a time such as 2026-01-15T10:30:00Z");

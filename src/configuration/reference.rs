@@ -6,6 +6,8 @@
 
 use std::fmt::Write;
 
+use crate::suggestion;
+
 /// How a value is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -153,9 +155,7 @@ pub(crate) fn find(path: &str) -> Option<&'static Key> {
 
 /// The known path that this one was probably meant to be.
 pub(crate) fn nearest(path: &str) -> Option<&'static str> {
-    let best = KEYS.iter().map(|key| (strsim::damerau_levenshtein(key.path, path), key.path)).min()?;
-    // A third of the letters wrong is no typing error any more.
-    (best.0 * 3 <= path.len()).then_some(best.1)
+    suggestion::nearest(path, KEYS.iter().map(|key| key.path))
 }
 
 /// Name of the environment variable that sets a key.

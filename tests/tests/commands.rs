@@ -190,6 +190,33 @@ fn a_log_that_is_missing_beside_its_stores_is_wrong() {
 }
 
 #[test]
+fn a_search_takes_codes_as_people_write_them_and_refuses_unknown_fields() {
+    let place = Place::new();
+    let (mut gold, mut silver) = (customer(1, "张"), customer(2, "王"));
+    (gold["vip_level"], silver["vip_level"]) = (json!("金卡"), json!("银卡"));
+    place.put(&pending("customers_add.json"), envelope(Insert, &[gold, silver]));
+    place.once();
+    for condition in ["vip_level=GOLD", "vip_level=金卡", "vip_level=黄金", "membership_level=gold"] {
+        let hits = place.succeed(&["search", "customer_profiles", "客户", "--json", "--where", condition]);
+        assert!(hits.contains(&code(1)) && !hits.contains(&code(2)), "{condition}: {hits}");
+    }
+    let refused = place.run(&["search", "customer_profiles", "客户", "--where", "vip_levle=GOLD"]);
+    assert_eq!(refused.code, Some(2), "{refused:#?}");
+    assert!(refused.stderr.contains("did you mean `vip_level`?"), "{}", refused.stderr);
+}
+
+#[test]
+fn tail_says_that_an_offset_lies_beyond_the_end() {
+    let place = Place::new();
+    place.put(&pending("customers_add.json"), envelope(Insert, &[customer(1, "张")]));
+    place.once();
+    let said = place.run(&["tail", "changes.customer", "--from", "1000", "--once"]);
+    assert_eq!((said.code, said.stdout.as_str()), (Some(0), ""));
+    assert!(said.stderr.contains("tidemark.changes.customer/0 ends at 1"), "{}", said.stderr);
+    assert_eq!(place.run(&["tail", "changes.customer", "--from", "1", "--once"]).stderr, "", "at the end is not beyond it");
+}
+
+#[test]
 fn a_closed_dead_letter_goes_when_its_time_is_over() {
     let mut place = Place::new();
     place.once();
