@@ -8,6 +8,9 @@ use crate::ledger::Ledger;
 use crate::scan::{Candidate, Place};
 use crate::tree::Tree;
 
+const PROCESSED: &str = "incremental/processed";
+const FAILED: &str = "incremental/failed";
+
 /// Longest name of a file in bytes, on every file system in use.
 const NAME_BYTES_MAX: usize = 255;
 
@@ -25,15 +28,28 @@ impl Places<'_> {
             Place::Incremental { date } => date,
             Place::Initial { .. } | Place::Misplaced { .. } => today,
         };
-        let folder_of_failed = format!("incremental/failed/{date}");
+        let folder_of_failed = format!("{FAILED}/{date}");
         if candidate.is_initial() {
             let rejects = (!failed).then(|| self.free(&folder_of_failed, &initial_rejects(candidate)));
             return Destinations { original: None, rejects, result: result_of(&candidate.path) };
         }
-        let folder = if failed { folder_of_failed.clone() } else { format!("incremental/processed/{date}") };
+        let folder = if failed { folder_of_failed.clone() } else { format!("{PROCESSED}/{date}") };
         let (original, result) = self.free_with_result(&folder, name);
         let rejects = (!failed).then(|| self.free(&folder_of_failed, name));
         Destinations { original: Some(original), rejects, result }
+    }
+
+    /// Nothing can be moved or copied any more; the result stands among those of failed files.
+    pub(crate) fn choose_for_vanished(&self, claim: &mut Claim) {
+        let (folder, _) = split(&claim.destinations.result);
+        let result = match folder.strip_prefix(PROCESSED) {
+            Some(date) => numbered(claim.file_name())
+                .map(|name| result_of(&format!("{FAILED}{date}/{name}")))
+                .find(|path| self.is_free(path))
+                .expect("there are more numbers than names are taken"),
+            None => claim.destinations.result.clone(),
+        };
+        claim.destinations = Destinations { original: None, rejects: None, result };
     }
 
     /// Another name for the one that was taken.

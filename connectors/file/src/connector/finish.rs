@@ -109,6 +109,7 @@ impl FileConnector {
 
     /// Puts a decided claim's files away and closes it.
     pub(super) async fn put_away(&mut self, settlement: &mut Settlement) -> Result<(), SettleError> {
+        self.note_vanished(&mut settlement.claim).await?;
         let answers: Vec<_> = settlement.answers.by_partition.iter().map(|(partition, receipt)| (*partition, *receipt)).collect();
         let kind = self.forms.of_file(settlement.claim.file_name()).map_or("", |form| form.kind.as_str()).to_owned();
         let outcome = Outcome::new(&settlement.claim, &kind, &sum(answers.iter().map(|(_, receipt)| *receipt)));
@@ -118,7 +119,9 @@ impl FileConnector {
             self.report(&outcome);
         }
         settlement.counted = true;
-        while !settlement.claim.changed {
+        // A changed file stands where it stood, and gets its result when it is read as it is now.
+        let read_again = settlement.claim.changed && settlement.claim.failed.is_none();
+        while !read_again {
             let Some(tree) = self.tree.clone() else { break };
             let superseded = self.ledger.is_superseded(&settlement.claim);
             let settler = Settler { log: self.log.as_ref(), topics: &self.topics, tree: &tree, superseded };
@@ -128,19 +131,38 @@ impl FileConnector {
                 Err(error) => return Err(error),
             }
         }
-        if settlement.claim.changed {
+        if read_again {
             tracing::warn!(path = settlement.claim.path, "the file changed while it was read; it is read again as it is now");
         }
         self.close(settlement.claim.clone(), outcome.report.rejected);
         Ok(())
     }
 
+    /// A file that is gone before its end was read: no other claim will say what became of it, so this one does.
+    async fn note_vanished(&mut self, claim: &mut Claim) -> Result<(), SettleError> {
+        let Some(tree) = self.tree.clone() else { return Ok(()) };
+        if !claim.changed || claim.failed.is_some() || tree.exists(&claim.path) {
+            return Ok(());
+        }
+        let (read, records) = (claim.counts.next, claim.numbers);
+        claim.failed = Some(format!(
+            "the file vanished while it was read, after {read} of {records} records, which count; drop it again for the others"
+        ));
+        Places { tree: &tree, ledger: &self.ledger }.choose_for_vanished(claim);
+        self.keep(claim).await
+    }
+
     async fn choose_again(&mut self, settlement: &mut Settlement, tree: &Tree, taken: &str) -> Result<(), SettleError> {
         Places { tree, ledger: &self.ledger }.choose_again(&mut settlement.claim, taken);
+        self.keep(&settlement.claim).await
+    }
+
+    /// Makes other destinations durable, before anything is put there.
+    async fn keep(&mut self, claim: &Claim) -> Result<(), SettleError> {
         let mut append = Append::default();
-        progress::put(&mut append, &self.topics, &settlement.claim.key(), &settlement.claim);
+        progress::put(&mut append, &self.topics, &claim.key(), claim);
         self.log.append(append).await?;
-        self.ledger.put(settlement.claim.clone());
+        self.ledger.put(claim.clone());
         Ok(())
     }
 

@@ -3,6 +3,7 @@
 use std::fs;
 
 use serde_json::{Value, json};
+use tidemark_connector_core::Connector;
 
 use super::shop::Shop;
 use super::{FAILED, PENDING, PROCESSED, customer, envelope};
@@ -166,4 +167,45 @@ async fn more_rejections_than_are_held_at_once() {
     assert_eq!((result["read"].as_u64(), result["rejected"].as_u64()), (Some(10_000), Some(10_000)));
     let indexes = result["rejections"].as_array().unwrap().iter().map(|one| one["index"].as_u64().unwrap());
     assert!(indexes.eq((0..15_000).filter(|number| number % 3 != 0)));
+}
+
+#[tokio::test]
+async fn a_file_that_vanishes_leaves_a_result() {
+    for (path, restarted) in [
+        (format!("{PENDING}/customers_add.json"), false),
+        (format!("{PENDING}/customers_add.json"), true),
+        ("initial/institutions/BJ-HA-001/customers.json".to_owned(), false),
+    ] {
+        let mut shop = Shop::new().await;
+        let data: Vec<Value> = (0..20_000).map(|number| if number == 1 { json!(1) } else { customer(number) }).collect();
+        let file = if path.starts_with("initial") { json!(data).to_string() } else { envelope("INSERT", &data) };
+        shop.drop_file(&path, &file);
+        while shop.connector.counts().published == 0 {
+            shop.connector.step().await.unwrap();
+        }
+        if restarted {
+            fs::remove_file(shop.path(&path)).unwrap();
+            shop.restart().await;
+        } else {
+            // Cut under the reader's hands, then gone.
+            shop.drop_file(&path, &file[..1_000]);
+            fs::remove_file(shop.path(&path)).unwrap();
+        }
+        let statistics = shop.run().await;
+        let place = if path.starts_with("initial") { path.clone() } else { format!("{FAILED}/customers_add.json") };
+        let result = shop.result(&place);
+        let failed = result["failed"].as_str().unwrap();
+        assert!(failed.starts_with("the file vanished while it was read"), "{failed}");
+        assert_eq!((result["file"].as_str(), result["rejected"].as_u64()), (Some(path.as_str()), Some(1)));
+        assert!((1..20_000).contains(&result["inserted"].as_u64().unwrap()), "{result}");
+        assert_eq!(result["rejections"][0]["index"], 1);
+        assert_eq!(statistics.errors, 2, "{statistics}");
+        assert!(!shop.path(&format!("{PROCESSED}/customers_add.json.result.json")).exists());
+        // It comes back: read anew, to its end.
+        shop.drop_file(&path, &file);
+        shop.run().await;
+        let place = if path.starts_with("initial") { path } else { format!("{PROCESSED}/customers_add.json") };
+        let result = shop.result(&place);
+        assert_eq!((result["read"].as_u64(), &result["failed"]), (Some(20_000), &Value::Null), "{result}");
+    }
 }
