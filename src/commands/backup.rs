@@ -3,15 +3,16 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use tidemark_log::embedded;
+use tidemark_log::{LogIdentity, embedded};
+use tidemark_pipelines::fold::cache;
 
 use crate::arguments::Common;
 use crate::commands::print_line;
 use crate::exit::Exit;
 use crate::locks::{self, Attempt};
-use crate::stages;
 use crate::view::grouped;
 use crate::workplace::Workplace;
+use crate::{stages, stores};
 
 /// Runs `backup`, beside whatever else runs.
 pub(crate) async fn backup(common: &Common, directory: &Path) -> Result<Exit> {
@@ -42,9 +43,10 @@ pub(crate) async fn restore(common: &Common, directory: &Path) -> Result<Exit> {
         }
     }
     let target = &workplace.configuration.log.path;
-    let identity = embedded::restore(directory, target, 0).await.context("the restore")?;
-    // The fold's cache belongs to the log that was there before.
     let cache = workplace.data.join(stages::CACHE_FOLDER);
+    let seen = logs_seen(&workplace, &cache).await?;
+    let identity = embedded::restore(directory, target, &seen).await.context("the restore")?;
+    // The fold's cache belongs to the log that was there before.
     if cache.exists() {
         std::fs::remove_dir_all(&cache).with_context(|| format!("removing {}", cache.display()))?;
     }
@@ -53,4 +55,21 @@ pub(crate) async fn restore(common: &Common, directory: &Path) -> Result<Exit> {
         "stores that were filled before refuse it; `tidemark init --force-rebuild` empties them, so that `up` fills them anew",
     )?;
     Ok(Exit::Done)
+}
+
+/// The logs that the stores and the fold's cache were filled from: the one that is restored must rise above them, or they would
+/// take an older log for the one that they know.
+async fn logs_seen(workplace: &Workplace, cache: &Path) -> Result<Vec<LogIdentity>> {
+    let mut seen: Vec<LogIdentity> = cache::log_of(cache).into_iter().collect();
+    for role in workplace.configuration.sinks.keys() {
+        match stores::sink(workplace, *role)?.filled_from().await {
+            Ok(log) => seen.extend(log),
+            // A store that cannot be read must be filled anew anyway, and must not stand in the way of the log.
+            Err(error) => {
+                let error = format!("{:#}", anyhow::Error::from(error));
+                tracing::warn!(store = role.name(), error, "not asked which log it has seen; empty it before `tidemark up`");
+            }
+        }
+    }
+    Ok(seen)
 }

@@ -174,6 +174,35 @@ fn a_backup_taken_while_it_runs_restores_to_the_same_state() {
 }
 
 #[test]
+fn a_restored_log_rises_above_what_the_stores_have_seen() {
+    let place = Place::new();
+    place.put(&pending("customers_add.json"), envelope(Insert, &[customer(1, "张")]));
+    place.once();
+    let folder = tempfile::tempdir().unwrap();
+    let (first, second) = (folder.path().join("first"), folder.path().join("second"));
+    place.succeed(&["backup", first.to_str().unwrap()]);
+    // A copy of the backup, as on another disk: it does not hear of restores of the first.
+    fs::create_dir(&second).unwrap();
+    for path in files_below(&first) {
+        fs::copy(&path, second.join(path.file_name().unwrap())).unwrap();
+    }
+    let restore = |from: &std::path::Path| {
+        for suffix in ["", "-wal", "-shm"] {
+            let _ = fs::remove_file(place.data().join(format!("log.db{suffix}")));
+        }
+        place.succeed(&["restore", from.to_str().unwrap()])
+    };
+    assert!(restore(&first).contains("generation 1"));
+    place.succeed(&["init", "--force-rebuild"]);
+    place.put("incremental/pending/2026-02-01/customers_add.json", envelope(Insert, &[customer(2, "王")]));
+    place.once();
+    let said = restore(&second);
+    assert!(said.contains("generation 2"), "the stores know generation 1: {said}");
+    let outcome = place.run(&["up", "--once", "--timeout", "2"]);
+    assert!(matches!(outcome.code, Some(1 | 3)) && outcome.stderr.contains("init --force-rebuild"), "{outcome:#?}");
+}
+
+#[test]
 fn a_log_that_is_missing_beside_its_stores_is_wrong() {
     let place = Place::new();
     assert_eq!(place.run(&["check"]).code, Some(0), "a new place has no log yet");

@@ -2,7 +2,7 @@
 //!
 //! Guarantees: the copy is what one moment of the log was; it gets its name only after every record of it was read back and
 //! synced, so a directory with `backup.json` holds a whole backup. A restored log has the same id and a higher generation than
-//! the backup, than any earlier restore of it, and than the caller's floor: stores that had seen more notice, whatever their
+//! the backup, than any earlier restore of it, and than all that the caller's stores have seen: they notice, whatever their
 //! offsets say. A backup holds personal data: its files are readable by their owner alone, and so is a directory made for it.
 //! On failure: nothing has its final name; drafts of an interrupted run are removed by the next.
 //! Deliberately not here: moving a log away that is in place. A person does that, knowing what for.
@@ -94,14 +94,14 @@ pub(super) fn take(place: &Place, directory: &Path, taken_at: i64) -> Result<Bac
     taken
 }
 
-/// Puts the backup in `directory` in place as the log `target`, which must not be there. `generation_above` is the highest
-/// generation of this log that any store has seen, 0 if that is not known. Returns the new identity.
-pub async fn restore(directory: &Path, target: &Path, generation_above: u32) -> Result<LogIdentity, LogError> {
-    let (directory, target) = (directory.to_owned(), target.to_owned());
-    super::blocking("restoring a backup", move || put_back(&directory, &target, generation_above)).await
+/// Puts the backup in `directory` in place as the log `target`, which must not be there. `seen` are the logs that stores and
+/// caches were filled from: where one of them is this log, the new generation is above its. Returns the new identity.
+pub async fn restore(directory: &Path, target: &Path, seen: &[LogIdentity]) -> Result<LogIdentity, LogError> {
+    let (directory, target, seen) = (directory.to_owned(), target.to_owned(), seen.to_owned());
+    super::blocking("restoring a backup", move || put_back(&directory, &target, &seen)).await
 }
 
-fn put_back(directory: &Path, target: &Path, generation_above: u32) -> Result<LogIdentity, LogError> {
+fn put_back(directory: &Path, target: &Path, seen: &[LogIdentity]) -> Result<LogIdentity, LogError> {
     for suffix in ["", "-wal", "-shm"] {
         let taken = beside(target, suffix);
         if taken.exists() {
@@ -110,7 +110,8 @@ fn put_back(directory: &Path, target: &Path, generation_above: u32) -> Result<Lo
     }
     let (log, description) = (directory.join(LOG_FILE), directory.join(BACKUP_FILE));
     let mut backup = read(&description)?;
-    let used = backup.generation.max(backup.restored_as.unwrap_or(0)).max(generation_above);
+    let seen = seen.iter().filter(|seen| seen.id == backup.log_id).map(|seen| seen.generation).max();
+    let used = backup.generation.max(backup.restored_as.unwrap_or(0)).max(seen.unwrap_or(0));
     if used >= GENERATION_MAX {
         return Err(refused(target, "the log was restored so often that its versions are used up"));
     }

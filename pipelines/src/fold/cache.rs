@@ -87,6 +87,11 @@ pub fn key_hash(seed: u64, key: &[u8]) -> u64 {
     xxhash_rust::xxh3::xxh3_64_with_seed(key, seed)
 }
 
+/// The log that the cache in `directory` belongs to; nothing when there is none that can be read.
+pub fn log_of(directory: &Path) -> Option<LogIdentity> {
+    file::log_of(directory)
+}
+
 impl Cache {
     /// Opens the cache in `directory`, or makes an empty one where there is none that belongs to this log.
     pub fn open(directory: &Path, log: LogIdentity) -> Result<Self, CacheError> {

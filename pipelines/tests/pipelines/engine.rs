@@ -271,6 +271,10 @@ impl Sink for Away {
         self.inner.positions().await
     }
 
+    async fn filled_from(&self) -> Result<Option<LogIdentity>, SinkError> {
+        self.inner.filled_from().await
+    }
+
     async fn check(&self, log: LogIdentity) -> StoreReport {
         self.inner.check(log).await
     }

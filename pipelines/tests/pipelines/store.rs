@@ -129,6 +129,10 @@ impl Sink for MemorySink {
         Ok(content.positions.iter().map(position).collect())
     }
 
+    async fn filled_from(&self) -> Result<Option<LogIdentity>, SinkError> {
+        Ok(None)
+    }
+
     async fn check(&self, _log: LogIdentity) -> StoreReport {
         StoreReport { summary: String::new(), problems: Vec::new() }
     }

@@ -134,6 +134,10 @@ pub trait Sink: Send + 'static {
     /// Where it stands, read beside a running owner; nothing is created. Empty for a store that is not there.
     async fn positions(&self) -> Result<Vec<StorePosition>, SinkError>;
 
+    /// The log that it was filled from, read beside a running owner; nothing is created. `None` for a store that is not there or
+    /// belongs to no log yet.
+    async fn filled_from(&self) -> Result<Option<LogIdentity>, SinkError>;
+
     /// Looks whether the store works (imitates a real write, leaves no trace) and what stands in the way.
     async fn check(&self, log: LogIdentity) -> StoreReport;
 

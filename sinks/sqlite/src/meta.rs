@@ -86,6 +86,13 @@ pub(crate) fn foreign(connection: &Connection, path: &Path, log: LogIdentity) ->
     Ok(None)
 }
 
+/// The log that the store belongs to, if it belongs to one.
+pub(crate) fn log(connection: &Connection) -> Result<Option<LogIdentity>, rusqlite::Error> {
+    let id = text(connection, "log_id")?.and_then(|id| id.parse().ok());
+    let generation = number(connection, "generation")?.and_then(|generation| u32::try_from(generation).ok());
+    Ok(id.zip(generation).map(|(id, generation)| LogIdentity { id, generation }))
+}
+
 /// Takes the next writer epoch.
 pub(crate) fn raise_epoch(connection: &Connection) -> Result<i64, rusqlite::Error> {
     let epoch = number(connection, "writer_epoch")?.unwrap_or(0) + 1;

@@ -24,6 +24,18 @@ pub(crate) fn positions(path: &Path) -> Result<Vec<StorePosition>, SinkError> {
     look().map_err(|failure| failure.classify(path, "reading"))
 }
 
+/// The log that the store belongs to; none for a store that is not there or was emptied.
+pub(crate) fn filled_from(path: &Path) -> Result<Option<LogIdentity>, SinkError> {
+    let look = || -> Result<_, Failure> {
+        let Some(connection) = connect_to_read(path)? else { return Ok(None) };
+        if !meta::exists(&connection)? {
+            return Ok(None);
+        }
+        Ok(meta::log(&connection)?)
+    };
+    look().map_err(|failure| failure.classify(path, "reading"))
+}
+
 /// An emptied store keeps its epoch alone.
 fn is_complete(connection: &Connection) -> Result<bool, rusqlite::Error> {
     connection.query_row("SELECT count(*) FROM sqlite_schema WHERE name = 'tidemark_position'", [], |row| row.get(0))

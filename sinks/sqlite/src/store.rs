@@ -182,6 +182,11 @@ impl Sink for SqliteSink {
         beside(move || report::positions(&path)).await
     }
 
+    async fn filled_from(&self) -> Result<Option<LogIdentity>, SinkError> {
+        let path = self.path.clone();
+        beside(move || report::filled_from(&path)).await
+    }
+
     async fn check(&self, log: LogIdentity) -> StoreReport {
         let (path, adapter) = (self.path.clone(), Arc::clone(&self.adapter));
         let looked = beside(move || Ok(report::check(&path, &*adapter, log))).await;

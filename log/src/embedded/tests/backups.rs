@@ -6,7 +6,7 @@ use super::super::schema::beside;
 use super::super::{BACKUP_FILE, Backup, LOG_FILE, restore};
 use super::{ALL, Place, assert_damaged, numbered, position};
 use crate::embedded::EmbeddedLog;
-use crate::port::{Log, LogError, Retention};
+use crate::port::{Log, LogError, LogIdentity, Retention};
 
 fn assert_refused<T: std::fmt::Debug>(found: &Result<T, LogError>, what: &str) {
     let Err(LogError::Fatal { cause, .. }) = found else { panic!("{found:?}") };
@@ -55,7 +55,7 @@ async fn a_backup_is_for_its_owner_alone() {
     let modes = [mode(&directory), mode(&directory.join(LOG_FILE)), mode(&directory.join(BACKUP_FILE))];
     assert_eq!(modes, [0o700, 0o600, 0o600]);
     // The description is written anew by a restore.
-    restore(&directory, &place.directory.path().join("restored.db"), 0).await.unwrap();
+    restore(&directory, &place.directory.path().join("restored.db"), &[]).await.unwrap();
     assert_eq!(mode(&directory.join(BACKUP_FILE)), 0o600);
 }
 
@@ -84,10 +84,10 @@ async fn a_restored_log_has_a_generation_of_its_own() {
     log.backup(&directory).await.unwrap();
     log.append(numbered(10, 5)).await.unwrap();
 
-    assert_refused(&restore(&directory, &place.path(), 0).await, "move it away first");
+    assert_refused(&restore(&directory, &place.path(), &[]).await, "move it away first");
     drop(log);
     fs::rename(place.path(), place.directory.path().join("old.db")).unwrap();
-    let restored = restore(&directory, &place.path(), 0).await.unwrap();
+    let restored = restore(&directory, &place.path(), &[]).await.unwrap();
     assert_eq!((restored.id, restored.generation), (id, 1));
     let log = place.open().await;
     assert_eq!(log.identity(), restored);
@@ -99,7 +99,8 @@ async fn a_restored_log_has_a_generation_of_its_own() {
     // from the same backup once more, and above what a store has seen
     for (above, expected) in [(0, 2), (7, 8), (3, 9)] {
         fs::remove_file(place.path()).unwrap();
-        assert_eq!(restore(&directory, &place.path(), above).await.unwrap().generation, expected);
+        let seen = [LogIdentity { id, generation: above }, LogIdentity { id: uuid::Uuid::nil(), generation: 70 }];
+        assert_eq!(restore(&directory, &place.path(), &seen).await.unwrap().generation, expected);
     }
 }
 
@@ -118,19 +119,19 @@ async fn a_damaged_backup_is_not_put_in_place() {
     let mut flipped = whole.clone();
     flipped[at + 50] ^= 1;
     fs::write(&copy, &flipped).unwrap();
-    assert_damaged(&restore(&directory, &target, 0).await, &beside(&target, ".restoring"), "t/0/100 does not match");
+    assert_damaged(&restore(&directory, &target, &[]).await, &beside(&target, ".restoring"), "t/0/100 does not match");
 
     fs::write(&copy, &whole[..whole.len() / 2]).unwrap();
-    assert!(matches!(restore(&directory, &target, 0).await, Err(LogError::Damaged(_))));
+    assert!(matches!(restore(&directory, &target, &[]).await, Err(LogError::Damaged(_))));
 
     fs::write(&copy, &whole).unwrap();
     let other = Place::new();
     drop(other.with_topic(Retention::Keep).await);
     fs::copy(other.path(), &copy).unwrap();
-    assert_damaged(&restore(&directory, &target, 0).await, &copy, "is not the log that");
+    assert_damaged(&restore(&directory, &target, &[]).await, &copy, "is not the log that");
 
     fs::remove_file(directory.join(BACKUP_FILE)).unwrap();
-    assert_refused(&restore(&directory, &target, 0).await, "no whole backup");
+    assert_refused(&restore(&directory, &target, &[]).await, "no whole backup");
     let names: Vec<_> = fs::read_dir(place.directory.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert!(names.iter().all(|name| !name.to_str().unwrap().starts_with("restored")), "nothing is left: {names:?}");
 }

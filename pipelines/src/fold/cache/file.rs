@@ -65,6 +65,15 @@ pub(super) struct Entry<'f> {
     pub(super) slot: Slot,
 }
 
+/// The log that the file in `directory` belongs to; nothing when there is none that can be read.
+pub(super) fn log_of(directory: &Path) -> Option<LogIdentity> {
+    let mut found = [0; HEADER_BYTES];
+    File::open(directory.join(NAME)).and_then(|file| file.read_exact_at(&mut found, 0)).ok()?;
+    let id = found[8..24].try_into().map(uuid::Uuid::from_bytes).ok()?;
+    let log = LogIdentity { id, generation: number(&found, 24) };
+    (found == header(log)).then_some(log)
+}
+
 impl StateFile {
     /// Opens the file; one of another log, or none, becomes an empty one.
     pub(super) fn open(directory: &Path, log: LogIdentity) -> Result<Self, CacheError> {
