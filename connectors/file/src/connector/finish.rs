@@ -121,8 +121,7 @@ impl FileConnector {
         settlement.counted = true;
         // A changed file stands where it stood, and gets its result when it is read as it is now.
         let read_again = settlement.claim.changed && settlement.claim.failed.is_none();
-        while !read_again {
-            let Some(tree) = self.tree.clone() else { break };
+        while let Some(tree) = self.tree.clone().filter(|_| !read_again) {
             let superseded = self.ledger.is_superseded(&settlement.claim);
             let settler = Settler { log: self.log.as_ref(), topics: &self.topics, tree: &tree, superseded };
             match settler.settle(&settlement.claim, &answers, &outcome).await {
