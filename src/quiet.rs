@@ -3,14 +3,16 @@
 //! Done = the connector has nothing to do and all that it took in is decided; then the fold has passed every change that the log
 //! held at that moment, then every sink every state; and the connector still has nothing to do. Stages of another process are asked
 //! through the log and through their stores. Only the stage that does the work says how far it is, so nothing is done too early.
-//! Given up when a stage of ours stays degraded, or one of another process has work and does not move, for as long as is allowed.
+//!
+//! Given up at once when a stage of ours fails by what waiting does not mend; after the patience that is allowed when one stays
+//! unavailable, or when one of another process has work and does not move.
 
 use std::collections::BTreeMap;
 use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use tidemark_pipelines::status::StageState;
 use tokio::time::Instant;
 
@@ -89,7 +91,8 @@ async fn others_caught_up(session: &Session, patience: Duration) -> Result<()> {
     Ok(())
 }
 
-/// Returns when a stage of ours has been degraded for longer than `patience`, or another process's fold does not move.
+/// Returns when a stage of ours has been degraded for longer than `patience`, or by what waiting does not mend, or another
+/// process's fold does not move.
 async fn unavailable(session: &Session, patience: Duration) -> Result<()> {
     tokio::select! {
         given_up = own_degraded(session, patience) => given_up,
@@ -107,6 +110,9 @@ async fn own_degraded(session: &Session, patience: Duration) -> Result<()> {
                 since.remove(&stage);
                 continue;
             };
+            if line.needs_a_person {
+                bail!("`{stage}` cannot go on: {why}; put that right and run this again, what was done stays done");
+            }
             if since.entry(stage.clone()).or_insert_with(Instant::now).elapsed() >= patience {
                 return Err(UnavailableError(format!("`{stage}` stayed unavailable: {why}")).into());
             }

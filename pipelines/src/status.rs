@@ -39,6 +39,8 @@ pub struct StageStatus {
     pub lag_records: u64,
     /// Age of the oldest record not yet applied, seconds; 0 when there is none.
     pub lag_seconds: u64,
+    /// It is degraded by what time does not mend: a person must act, though it is tried again all the same.
+    pub needs_a_person: bool,
     /// A connector: it has nothing to do and all that it took in is decided. A consumer: it stands at the end of its topics.
     pub quiet: bool,
 }

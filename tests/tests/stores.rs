@@ -149,3 +149,27 @@ fn once_gives_up_on_a_fold_elsewhere_that_does_not_move() {
         assert_eq!(fold.wait(Duration::from_secs(10)).code(), Some(0));
     }
 }
+
+#[test]
+fn once_ends_at_once_on_a_store_that_waiting_does_not_mend() {
+    let place = Place::new();
+    drop_customer(&place, 1);
+    place.once();
+    for suffix in ["-wal", "-shm"] {
+        let _ = fs::remove_file(place.data().join(format!("graph.db{suffix}")));
+    }
+    fs::write(place.data().join("graph.db"), "no SQLite file at all, and not to be mended by waiting for it".repeat(100))
+        .unwrap();
+    for command in [["up", "--once"].as_slice(), &["import", "incremental"]] {
+        let started = Instant::now();
+        // Its default patience of 60 s would be the wait.
+        let outcome = place.run(command);
+        assert_eq!(outcome.code, Some(1), "a fault, not an absence: {outcome:#?}");
+        assert!(started.elapsed() < Duration::from_secs(20), "it took {:?}", started.elapsed());
+        let said = outcome.stderr.lines().last().unwrap_or_default();
+        assert!(said.contains("`sink.graph` cannot go on") && said.contains("init --force-rebuild"), "{said}");
+    }
+    place.succeed(&["init", "--force-rebuild"]);
+    place.once();
+    assert!(has(&place, "graph.db", 1));
+}

@@ -7,7 +7,7 @@ use tidemark_log::{Log, ReadLimit};
 use tokio::time::Instant;
 
 use super::cursors::{Part, bytes_of, oldest_of, records_of};
-use super::failure::Failure;
+use super::failure::{Class, Failure};
 use crate::metrics;
 use crate::status::{StagePosition, StageState, StatusBoard};
 
@@ -51,7 +51,10 @@ impl Reporter {
 
     /// It works.
     pub(crate) fn running(&self) {
-        self.update(|line| line.state = StageState::Running);
+        self.update(|line| {
+            line.state = StageState::Running;
+            line.needs_a_person = false;
+        });
         ::metrics::gauge!(metrics::STAGE_DEGRADED, "stage" => self.label()).set(0.0);
     }
 
@@ -76,6 +79,7 @@ impl Reporter {
         }
         self.update(|line| {
             line.state = StageState::Degraded(text);
+            line.needs_a_person = failure.class != Class::Unavailable;
             line.quiet = false;
             line.retried += u64::from(pause.is_some());
         });
@@ -125,6 +129,7 @@ impl Reporter {
             line.applied += applied;
             line.rejected += rejected;
             line.state = StageState::Running;
+            line.needs_a_person = false;
         });
         ::metrics::counter!(metrics::RECORDS_OUT, "stage" => self.label()).increment(applied);
         if rejected > 0 {
