@@ -58,7 +58,7 @@ pub(crate) enum Command {
     /// Look at configuration, log and each store, one line each; exit status 4 when something is wrong
     #[command(after_help = "Example:\n  tidemark check --deep")]
     Check(Check),
-    /// Create what log and stores need; may be repeated
+    /// Create the log, the stores and the import folders (`initial/…`, `incremental/pending/`); may be repeated
     #[command(after_help = "Example:\n  tidemark init --skip vector")]
     Init(Init),
     /// Print current rows

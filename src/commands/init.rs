@@ -1,4 +1,4 @@
-//! `init`: creates what log and stores need; with `--force-rebuild` empties the stores first, so that the next `up` fills them anew.
+//! `init`: creates log, stores and import folders; with `--force-rebuild` empties the stores first, so that the next `up` fills them anew.
 
 use anyhow::{Context, Result};
 use tidemark_log::Log;

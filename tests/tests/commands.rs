@@ -116,6 +116,7 @@ fn every_command_has_help_with_an_example() {
         let help = place.succeed(&[command, "--help"]);
         assert!(help.contains("Example") && help.contains("tidemark "), "{command}: {help}");
     }
+    assert!(place.succeed(&["init", "--help"]).contains("incremental/pending/"), "the folders that it makes");
 }
 
 #[test]
