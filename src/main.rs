@@ -18,6 +18,7 @@ mod stages;
 mod stores;
 mod suggestion;
 mod view;
+mod work;
 mod workplace;
 
 use std::process::ExitCode;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use jiff::tz::TimeZone;
 use tidemark_connector_core::Connector;
-use tidemark_connector_file::{Clock, FileConnector, FileOptions, Selection, StatisticsHandle};
+use tidemark_connector_file::{Clock, FileConnector, FileOptions, Part, Selection, StatisticsHandle};
 use tidemark_sink_core::embedder::Embedder;
 use tidemark_sink_core::embedder::http::{HttpEmbedder, HttpOptions};
 use tidemark_sink_core::embedder::ngram::NgramEmbedder;
@@ -72,11 +72,11 @@ pub(crate) fn file_options(workplace: &Workplace) -> Result<FileOptions> {
     Ok(options)
 }
 
-/// The file connector, reading what is selected; `watch` = also what comes later.
-pub(crate) fn file_source(session: &Session, selection: Selection, watch: bool) -> Result<Source> {
+/// The file connector, reading what is selected. The whole tree is also watched for what comes later; a part is looked through.
+pub(crate) fn file_source(session: &Session, selection: Selection) -> Result<Source> {
     let mut options = file_options(&session.workplace)?;
+    options.watch = selection.part == Part::All;
     options.selection = selection;
-    options.watch = watch;
     let Session { pipeline, .. } = session;
     let (log, topics, catalog) = (Arc::clone(&pipeline.log), pipeline.topics.clone(), Arc::clone(&pipeline.catalog));
     let connector = FileConnector::new(log, topics, catalog, options, Clock::system());

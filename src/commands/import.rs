@@ -9,12 +9,11 @@ use tidemark_connector_file::{Part, Selection, Statistics};
 use crate::arguments::{Common, Import, ImportOptions, ImportPart};
 use crate::commands::print_line;
 use crate::exit::Exit;
-use crate::session::Session;
-use crate::signals::Signals;
 use crate::stages::{self, Claims};
+use crate::stores;
 use crate::view::View;
+use crate::work::{self, Until};
 use crate::workplace::Workplace;
-use crate::{http, quiet, scan, stores};
 
 /// Runs it.
 pub(crate) async fn run(common: &Common, command: &Import, view: &View) -> Result<Exit> {
@@ -48,32 +47,9 @@ async fn dry_run(workplace: &Workplace, selection: Selection) -> Result<Statisti
 
 /// `None` = interrupted.
 async fn import(workplace: Workplace, selection: Selection, options: &ImportOptions, view: &View) -> Result<Option<Statistics>> {
-    let patience = options.patience.timeout;
-    let mut signals = Signals::catch()?;
-    let metrics = http::install_metrics()?;
     // A switched-off connector is an error here, before anything is started.
     stores::file_options(&workplace)?;
     let claims = Claims::take(&workplace, &stages::configured(&workplace.configuration))?;
-    let mut session = Session::open(workplace, claims, view).await?;
-    session.serve_http(metrics, false).await?;
-    let own = session.claims.runs(stages::CONNECTOR);
-    let source = own.then(|| stores::file_source(&session, selection.clone(), false)).transpose()?;
-    let statistics = source.as_ref().map(|source| source.statistics.clone());
-    session.start(source)?;
-    let work = async {
-        let answer = if own { None } else { Some(scan::ask(&session, selection, patience).await?) };
-        quiet::wait(&session, patience).await?;
-        anyhow::Ok(answer.or_else(|| statistics.map(|statistics| statistics.snapshot())).unwrap_or_default())
-    };
-    let done = tokio::select! {
-        () = signals.next() => Ok(None),
-        done = work => done.map(Some),
-    };
-    let closed = tokio::select! {
-        closed = session.close() => closed,
-        () = signals.end_at_next() => Ok(()),
-    };
-    let done = done?;
-    closed?;
-    Ok(done)
+    let outcome = work::run(workplace, claims, selection, Until::Done(options.patience.timeout), view).await?;
+    Ok((!outcome.interrupted).then(|| outcome.statistics.unwrap_or_default()))
 }
