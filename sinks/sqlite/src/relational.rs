@@ -105,13 +105,14 @@ fn column(entity: &Entity, reference: &ReferencePath) -> String {
 fn item_field(entity: &Entity, reference: &ReferencePath, position: usize) -> String {
     let column = entity.columns.iter().find(|column| column.path == reference.path);
     let number = column.expect("a list is a column").number;
-    match &entity.field(number).kind {
+    let record = match &entity.field(number).kind {
         FieldType::Array(items) => match &**items {
-            FieldType::Record(item) => item.fields[position].name.clone(),
-            _ => String::new(),
+            FieldType::Record(item) => Some(item),
+            _ => None,
         },
-        _ => String::new(),
-    }
+        _ => None,
+    };
+    record.expect("a reference with a position stands in a list of records").fields[position].name.clone()
 }
 
 /// The adapter.

@@ -5,6 +5,7 @@
 
 use rusqlite::{Connection, params};
 use tidemark_schemas::attributes::EdgeShape;
+use tidemark_schemas::entity::FieldPath;
 use tidemark_schemas::{Cell, Entity, text};
 use tidemark_sink_core::SinkRow;
 
@@ -19,11 +20,11 @@ pub(super) struct EntityEdges {
     insert: &'static str,
 }
 
-/// Positions of the fields that name an edge's ends and type.
-struct Ends {
-    from: (usize, usize),
-    to: (usize, usize),
-    kind: Option<usize>,
+/// The fields that name an edge's ends and type.
+struct Ends<'e> {
+    from: (&'e FieldPath, &'e FieldPath),
+    to: (&'e FieldPath, &'e FieldPath),
+    kind: Option<&'e FieldPath>,
 }
 
 impl EntityEdges {
@@ -46,7 +47,7 @@ impl EntityEdges {
         rows: &[SinkRow<'_>],
         refreshing: bool,
     ) -> Result<u64, rusqlite::Error> {
-        let Some(ends) = Ends::of(entity, shape) else { return Ok(0) };
+        let ends = Ends::of(entity, shape);
         let mut remove = connection.prepare_cached(if refreshing { self.remove_not_older } else { self.remove_newer })?;
         let mut insert = connection.prepare_cached(self.insert)?;
         let mut written = 0;
@@ -56,7 +57,7 @@ impl EntityEdges {
             let version = state.version.cast_signed();
             remove.execute(params![owner, version])?;
             let (source, target) = (vid(&state.row, ends.from), vid(&state.row, ends.to));
-            let kind = ends.kind.and_then(|position| state.row[position].as_text());
+            let kind = ends.kind.and_then(|path| path.get(&state.row).as_text());
             let kind = kind.map_or_else(|| entity.name.clone(), str::to_lowercase);
             let gone = state.deleted || source.is_none() || target.is_none();
             let mut deleted_at = String::new();
@@ -79,22 +80,21 @@ impl EntityEdges {
     }
 }
 
-impl Ends {
-    fn of(entity: &Entity, shape: &EdgeShape) -> Option<Self> {
-        let position = |name: &String| entity.record.fields.iter().position(|field| field.name == *name);
-        let pair = |(kind, code): &(String, String)| Some((position(kind)?, position(code)?));
-        let kind = match &shape.edge_type {
-            Some(field) => Some(position(field)?),
-            None => None,
+impl<'e> Ends<'e> {
+    fn of(entity: &'e Entity, shape: &EdgeShape) -> Self {
+        let path = |name: &String| {
+            let column = entity.columns.iter().find(|column| column.path.dotted == *name);
+            &column.expect("a schema whose edge names anything but a text field of its own does not compile").path
         };
-        Some(Self { from: pair(&shape.from)?, to: pair(&shape.to)?, kind })
+        let pair = |(kind, code): &(String, String)| (path(kind), path(code));
+        Self { from: pair(&shape.from), to: pair(&shape.to), kind: shape.edge_type.as_ref().map(path) }
     }
 }
 
 /// `<lower(type)>:<code>`; nothing when a part is null.
-fn vid(row: &[Cell<'_>], (kind, code): (usize, usize)) -> Option<String> {
-    let mut vid = row[kind].as_text()?.to_lowercase();
+fn vid(row: &[Cell<'_>], (kind, code): (&FieldPath, &FieldPath)) -> Option<String> {
+    let mut vid = kind.get(row).as_text()?.to_lowercase();
     vid.push(':');
-    write_key(&code_of(&row[code])?, &mut vid);
+    write_key(&code_of(code.get(row))?, &mut vid);
     Some(vid)
 }

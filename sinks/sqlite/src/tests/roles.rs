@@ -134,6 +134,29 @@ async fn graph_edges_belong_to_their_holder() {
 }
 
 #[tokio::test]
+async fn the_ends_of_an_edge_may_stand_in_a_record() {
+    let link = r#"{
+      "type": "record", "name": "link", "tidemark": {"title": "链接", "key": "link_code",
+        "graph": {"edge": {"from": ["ends.from_type", "ends.from_code"], "to": ["ends.to_type", "ends.to_code"]}}},
+      "fields": [
+        {"name": "link_code", "type": "string", "title": "编号", "required": true},
+        {"name": "ends", "title": "两端", "default": null, "type": ["null", {"type": "record", "name": "link_ends", "fields": [
+          {"name": "from_type", "type": ["null", "string"], "default": null, "title": "源类型"},
+          {"name": "from_code", "type": ["null", "string"], "default": null, "title": "源代码"},
+          {"name": "to_type", "type": ["null", "string"], "default": null, "title": "目标类型"},
+          {"name": "to_code", "type": ["null", "string"], "default": null, "title": "目标代码"}]}]}
+      ]}"#;
+    let fixture = Fixture::new(Catalog::with_files(&[("link.avsc".to_owned(), link.to_owned())]).unwrap());
+    let store = Store::fresh(Kind::Graph, fixture.catalog());
+    let mut sink = store.sink();
+    sink.open(LOG).await.unwrap();
+    let row = r#"{"link_code":"L1","ends":{"from_type":"CUSTOMER","from_code":"C1","to_type":"PROJECT","to_code":"P1"}}"#;
+    let applied = sink.apply(&fixture.batch("link", 0, &[fixture.state("link", row, 1)])).await.unwrap();
+    assert_eq!(applied.written, 1);
+    assert_eq!(store.query("SELECT src, type, dst FROM edge"), ["customer:C1|link|project:P1"]);
+}
+
+#[tokio::test]
 async fn an_edge_entity_is_gated_by_its_own_version() {
     let fixture = fixture();
     let (store, mut sink) = filled(Kind::Graph, &fixture).await;
