@@ -12,6 +12,7 @@ pub mod partition;
 pub mod port;
 pub mod record;
 mod refusal;
+pub mod sqlite;
 pub mod topics;
 
 pub use port::{Bounds, ConsumerPosition, Log, LogError, LogIdentity, ReadLimit, Retention, TopicSpec};

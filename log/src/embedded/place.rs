@@ -4,14 +4,11 @@
 //! `Damaged` with the file and the remedy, and whatever is not known is `Fatal`.
 
 use std::error::Error;
-use std::fs;
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use rusqlite::ErrorCode;
-
 use crate::port::LogError;
+use crate::sqlite::{ErrorClass, FileIdentity};
 
 const REMEDY: &str = "stop tidemark, move the file away and put the last backup in its place with `tidemark restore DIR`";
 
@@ -19,15 +16,14 @@ const REMEDY: &str = "stop tidemark, move the file away and put the last backup 
 #[derive(Debug)]
 pub(super) struct Place {
     path: PathBuf,
-    device: u64,
-    inode: u64,
+    identity: FileIdentity,
 }
 
 impl Place {
     /// The file that is there now.
     pub(super) fn of(path: &Path) -> Result<Self, LogError> {
-        let found = fs::metadata(path).map_err(|error| file_error("opening", path, error))?;
-        Ok(Self { path: path.to_owned(), device: found.dev(), inode: found.ino() })
+        let identity = FileIdentity::of(path).map_err(|error| file_error("opening", path, error))?;
+        Ok(Self { path: path.to_owned(), identity })
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -36,8 +32,7 @@ impl Place {
 
     /// Fails when the path no longer leads to the file that was opened: appending to it would be lost work.
     pub(super) fn still_there(&self) -> Result<(), LogError> {
-        let same = fs::metadata(&self.path).is_ok_and(|found| found.dev() == self.device && found.ino() == self.inode);
-        if same {
+        if FileIdentity::of(&self.path).is_ok_and(|found| found == self.identity) {
             return Ok(());
         }
         Err(LogError::Damaged(format!(
@@ -63,22 +58,10 @@ pub(super) fn damaged(path: &Path, what: impl std::fmt::Display) -> LogError {
 
 pub(super) fn classify(path: &Path, step: impl Into<String>, error: rusqlite::Error) -> LogError {
     let step = format!("{}: {}", path.display(), step.into());
-    match error.sqlite_error_code() {
-        Some(
-            ErrorCode::DatabaseBusy
-            | ErrorCode::DatabaseLocked
-            | ErrorCode::DiskFull
-            | ErrorCode::SystemIoFailure
-            | ErrorCode::CannotOpen
-            | ErrorCode::ReadOnly
-            | ErrorCode::PermissionDenied
-            | ErrorCode::FileLockingProtocolFailed
-            | ErrorCode::OutOfMemory,
-        ) => LogError::Unavailable { step, cause: Box::new(error) },
-        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
-            LogError::Damaged(format!("{step}: the log is damaged ({error}); {REMEDY}"))
-        }
-        _ => LogError::Fatal { step, cause: Box::new(error) },
+    match error.sqlite_error().map_or(ErrorClass::Other, |error| ErrorClass::of(error.extended_code)) {
+        ErrorClass::Passing => LogError::Unavailable { step, cause: Box::new(error) },
+        ErrorClass::Damaged => LogError::Damaged(format!("{step}: the log is damaged ({error}); {REMEDY}")),
+        ErrorClass::Other => LogError::Fatal { step, cause: Box::new(error) },
     }
 }
 

@@ -6,7 +6,7 @@
 
 use std::path::Path;
 
-use rusqlite::ErrorCode;
+use tidemark_log::sqlite::ErrorClass;
 use tidemark_sink_core::SinkError;
 
 /// How every store is built anew.
@@ -29,26 +29,20 @@ impl Failure {
             Self::Sqlite(error) => error,
         };
         let file = path.display();
-        match error.sqlite_error_code() {
-            Some(
-                ErrorCode::DatabaseBusy
-                | ErrorCode::DatabaseLocked
-                | ErrorCode::DiskFull
-                | ErrorCode::SystemIoFailure
-                | ErrorCode::CannotOpen
-                | ErrorCode::PermissionDenied
-                | ErrorCode::ReadOnly
-                | ErrorCode::FileLockingProtocolFailed
-                | ErrorCode::OutOfMemory
-                | ErrorCode::OperationInterrupted,
-            ) => SinkError::Unavailable { step: format!("{step} {file}"), cause: error.into() },
-            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => SinkError::Fatal {
+        match class_of(&error) {
+            ErrorClass::Passing => SinkError::Unavailable { step: format!("{step} {file}"), cause: error.into() },
+            ErrorClass::Damaged => SinkError::Fatal {
                 step: format!("{step} {file}: the file is damaged or no SQLite file; {REBUILD}"),
                 cause: error.into(),
             },
-            _ => SinkError::Fatal { step: format!("{step} {file}"), cause: error.into() },
+            ErrorClass::Other => SinkError::Fatal { step: format!("{step} {file}"), cause: error.into() },
         }
     }
+}
+
+/// What can be done about an error of SQLite.
+pub(crate) fn class_of(error: &rusqlite::Error) -> ErrorClass {
+    error.sqlite_error().map_or(ErrorClass::Other, |error| ErrorClass::of(error.extended_code))
 }
 
 /// A fault that has no cause below it.

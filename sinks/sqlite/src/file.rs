@@ -1,10 +1,9 @@
-//! The SQLite file of a store: how it is opened, which one it is, how a damaged one goes.
+//! The SQLite file of a store: how it is opened, how a damaged one goes.
 
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
 
-use rusqlite::{Connection, ErrorCode, OpenFlags};
+use rusqlite::{Connection, OpenFlags};
 use tidemark_sink_core::SinkError;
 
 use crate::failure::{Failure, fatal};
@@ -46,17 +45,6 @@ pub(crate) fn connect_to_read(path: &Path) -> Result<Option<Connection>, Failure
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
     Ok(Some(connection))
-}
-
-/// Device and inode: which file it is, whatever its name points to now.
-pub(crate) fn identity_of(path: &Path) -> Option<(u64, u64)> {
-    let metadata = std::fs::metadata(path).ok()?;
-    Some((metadata.dev(), metadata.ino()))
-}
-
-/// Whether the file itself is at fault.
-pub(crate) fn is_damaged(error: &rusqlite::Error) -> bool {
-    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
 }
 
 /// Takes a damaged store away, with what SQLite keeps beside it.

@@ -14,12 +14,13 @@ use std::thread::JoinHandle;
 
 use async_trait::async_trait;
 use rusqlite::{Connection, TransactionBehavior};
+use tidemark_log::sqlite::{ErrorClass, FileIdentity};
 use tidemark_log::{LogIdentity, crash};
 use tidemark_sink_core::{Applied, Role, Sink, SinkBatch, SinkError, SinkRow, StorePosition, StoreReport};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
-use crate::failure::{Failure, fatal};
+use crate::failure::{Failure, class_of, fatal};
 use crate::filling::Filling;
 use crate::{file, meta, report};
 
@@ -218,8 +219,8 @@ struct Owner {
 struct Open {
     connection: Connection,
     epoch: i64,
-    /// Which file it is: [`file::identity_of`].
-    file: (u64, u64),
+    /// Which file it is.
+    file: FileIdentity,
     /// Being filled for the first time, and not settled yet.
     filling: Option<Filling>,
 }
@@ -248,7 +249,7 @@ impl Owner {
             self.adapter.postponed().iter().try_for_each(|statement| transaction.execute_batch(statement))?;
         }
         transaction.commit()?;
-        let file = file::identity_of(&self.path).ok_or_else(|| gone(&self.path))?;
+        let file = FileIdentity::of(&self.path).map_err(|_| gone(&self.path))?;
         Ok((Open { connection, epoch, file, filling }, positions))
     }
 
@@ -280,7 +281,7 @@ impl Owner {
         let Some(open) = &mut self.open else {
             return Err(unavailable(&self.path, "the store is not open"));
         };
-        if file::identity_of(&self.path) != Some(open.file) {
+        if FileIdentity::of(&self.path).ok() != Some(open.file) {
             return Err(gone(&self.path));
         }
         let (rows, skipped) = batch.collapse_where(|entity| self.adapter.keeps(&entity.name)).map_err(SinkError::Rejected)?;
@@ -295,7 +296,7 @@ impl Owner {
     fn reset(&mut self) -> Result<(), SinkError> {
         self.open = None;
         match self.try_reset() {
-            Err(Failure::Sqlite(error)) if file::is_damaged(&error) => file::remove(&self.path),
+            Err(Failure::Sqlite(error)) if class_of(&error) == ErrorClass::Damaged => file::remove(&self.path),
             outcome => outcome.map_err(|failure| failure.classify(&self.path, "emptying")),
         }
     }
