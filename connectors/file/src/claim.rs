@@ -140,6 +140,11 @@ impl Claim {
         original.iter().chain(rejects).chain(result).map(String::as_str)
     }
 
+    /// The names of what is written for it, if it is.
+    pub(crate) fn written(&self) -> impl Iterator<Item = &String> {
+        self.destinations.rejects.iter().chain([&self.destinations.result])
+    }
+
     /// What a closed claim must be remembered by: the rest would only fill the log.
     pub(crate) fn closed(mut self, rejected: u64) -> Self {
         self.stage = Stage::Closed;

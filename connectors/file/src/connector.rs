@@ -33,6 +33,7 @@ use crate::receipts::Answers;
 use crate::scan::Candidate;
 use crate::stats::{Statistics, StatisticsHandle};
 use crate::tree::{Signature, Tree};
+use crate::unsynced::Unsynced;
 use crate::watch::Watcher;
 
 /// The file connector.
@@ -55,7 +56,9 @@ pub struct FileConnector {
     work: Work,
     queue: VecDeque<Candidate>,
     completeness: Completeness,
-    /// Closed in memory, to be appended with the next claim or when there is nothing else to do.
+    /// Closed in memory, to be closed on the log when what they left is on the disk.
+    settled: Unsynced,
+    /// Closed in memory and on the disk, to be appended with the next claim or when there is nothing else to do.
     closing: Vec<Claim>,
     /// Decided, but their places cannot be written; oldest first.
     unarchived: Vec<Settlement>,
@@ -112,6 +115,7 @@ impl FileConnector {
             work: Work::None,
             queue: VecDeque::new(),
             completeness: Completeness::default(),
+            settled: Unsynced::default(),
             closing: Vec::new(),
             unarchived: Vec::new(),
             statistics: StatisticsHandle::default(),
@@ -166,7 +170,7 @@ impl FileConnector {
         self.epoch = progress::take_epoch(self.log.as_ref(), &self.topics, SOURCE).await?;
         self.ledger = Ledger::load(self.log.as_ref(), &self.topics).await?;
         self.ledger.start_epoch(self.epoch);
-        for claim in &self.closing {
+        for claim in self.settled.claims().iter().chain(&self.closing) {
             self.ledger.put(claim.clone());
         }
         self.must_load = false;

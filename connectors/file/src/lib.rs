@@ -31,6 +31,7 @@ pub mod splitter;
 mod stats;
 pub mod templates;
 mod tree;
+mod unsynced;
 mod watch;
 
 pub use clock::Clock;

@@ -6,7 +6,7 @@ use crate::claim::{Claim, Destinations, hex};
 use crate::forms::file_stem;
 use crate::ledger::Ledger;
 use crate::scan::{Candidate, Place};
-use crate::tree::Tree;
+use crate::tree::{Tree, split};
 
 const PROCESSED: &str = "incremental/processed";
 const FAILED: &str = "incremental/failed";
@@ -87,10 +87,6 @@ impl Places<'_> {
             .map(|(result, path)| (path, result))
             .expect("there are more numbers than names are taken")
     }
-}
-
-fn split(path: &str) -> (&str, &str) {
-    path.rsplit_once('/').unwrap_or(("", path))
 }
 
 /// The result file of a file, beside it.

@@ -37,7 +37,7 @@ pub(crate) fn write(mut source: File, indexes: impl Iterator<Item = u64>, envelo
         wanted.next();
     }
     out.write_all(b"\n]}\n")?;
-    out.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()
+    out.flush()
 }
 
 fn start(envelope: &Envelope, out: &mut impl Write) -> io::Result<()> {

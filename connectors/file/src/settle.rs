@@ -15,7 +15,7 @@ use crate::claim::Claim;
 use crate::outcome::Outcome;
 use crate::receipts::Rejections;
 use crate::rejects;
-use crate::tree::Tree;
+use crate::tree::{Tree, folder_of};
 
 /// Why it did not work.
 #[derive(Debug, thiserror::Error)]
@@ -54,7 +54,7 @@ impl Settler<'_> {
     pub(crate) async fn settle(&self, claim: &Claim, answers: &[(u32, Receipt)], outcome: &Outcome) -> Result<(), SettleError> {
         let result = &claim.destinations.result;
         crash::point("connector.before-result");
-        self.folder_of(result)?;
+        self.make_folder_of(result)?;
         let draft = temporary(result, claim.first);
         let any = self.write_result(claim, answers, outcome, &draft).await?;
         if let Some(place) = claim.destinations.rejects.as_ref().filter(|_| any) {
@@ -102,7 +102,7 @@ impl Settler<'_> {
             return Ok(());
         };
         let source = self.tree.open_file(&source).map_err(failed)?;
-        self.folder_of(place)?;
+        self.make_folder_of(place)?;
         let draft = temporary(place, claim.first);
         let target = self.tree.create(&draft).map_err(failed)?;
         let envelope = claim.envelope.clone();
@@ -143,7 +143,7 @@ impl Settler<'_> {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             Err(cause) => return Err(SettleError::Place { path: place.to_owned(), cause }),
         }
-        self.folder_of(place)?;
+        self.make_folder_of(place)?;
         self.rename(&claim.path, place)?;
         // Replaced between the look and the rename: that file was not read, so it goes back.
         let moved =
@@ -154,9 +154,8 @@ impl Settler<'_> {
         Ok(())
     }
 
-    fn folder_of(&self, path: &str) -> Result<(), SettleError> {
-        let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
-        self.tree.ensure_dir(folder).map_err(|cause| SettleError::Place { path: path.to_owned(), cause })
+    fn make_folder_of(&self, path: &str) -> Result<(), SettleError> {
+        self.tree.ensure_dir(folder_of(path)).map_err(|cause| SettleError::Place { path: path.to_owned(), cause })
     }
 
     /// An initial file has one result, the last one's.
@@ -170,12 +169,13 @@ impl Settler<'_> {
         done.map_err(|cause| SettleError::Place { path: result.clone(), cause })
     }
 
-    /// Gives a draft its name. What stands there already is this claim's own if it says the same, byte for byte: then an earlier
-    /// attempt came this far. Anything else is somebody's, and stays.
+    /// Gives a draft its name. What stands there already is this claim's own if it says the same, byte for byte, or the first
+    /// part of it, which no whole result or envelope is of another: then an earlier attempt came this far, or was torn by a power
+    /// cut. Anything else is somebody's, and stays.
     fn put(&self, draft: &str, place: &str) -> Result<(), SettleError> {
         match self.rename(draft, place) {
-            Err(SettleError::Taken(_)) if self.tree.same_contents(draft, place) => {
-                self.tree.remove(draft).map_err(|cause| SettleError::Place { path: place.to_owned(), cause })
+            Err(SettleError::Taken(_)) if self.tree.begins_with(draft, place) => {
+                self.tree.replace(draft, place).map_err(|cause| SettleError::Place { path: place.to_owned(), cause })
             }
             other => other,
         }

@@ -149,25 +149,38 @@ impl Tree {
         self.root.rename(from, &self.root, to)
     }
 
-    /// Whether two names stand for regular files of the same bytes.
-    pub(crate) fn same_contents(&self, one: &str, other: &str) -> bool {
+    /// Whether what stands at `part` is a regular file with the first bytes of `whole`, perhaps all.
+    pub(crate) fn begins_with(&self, whole: &str, part: &str) -> bool {
         let compared = || -> io::Result<bool> {
-            let (mut one, mut other) = (io::BufReader::new(self.open_file(one)?), io::BufReader::new(self.open_file(other)?));
+            let (mut whole, mut part) = (io::BufReader::new(self.open_file(whole)?), io::BufReader::new(self.open_file(part)?));
             loop {
-                let (left, right) = (one.fill_buf()?, other.fill_buf()?);
+                let (left, right) = (whole.fill_buf()?, part.fill_buf()?);
                 let length = left.len().min(right.len());
                 if left[..length] != right[..length] {
                     return Ok(false);
                 }
                 if length == 0 {
-                    return Ok(left.len() == right.len());
+                    return Ok(right.is_empty());
                 }
-                one.consume(length);
-                other.consume(length);
+                whole.consume(length);
+                part.consume(length);
             }
         };
         // What cannot be read is not known to be the same.
         compared().unwrap_or(false)
+    }
+
+    /// Waits until a file's contents, or a folder's names, are on the disk. What is gone needs no waiting for.
+    pub(crate) fn sync(&self, path: &str) -> io::Result<()> {
+        let path = if path.is_empty() { "." } else { path };
+        let found = self.root.symlink_metadata(path).and_then(|found| match found.is_dir() {
+            true => self.root.open(path).map(cap_std::fs::File::into_std),
+            false => self.open_file(path),
+        });
+        match found.and_then(|file| file.sync_all()) {
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(()),
+            other => other,
+        }
     }
 
     /// Takes a file away; it is fine when there is none.
@@ -195,11 +208,23 @@ impl Tree {
     }
 
     fn parent<'p>(&self, path: &'p str) -> io::Result<(Dir, &'p str)> {
-        match path.rsplit_once('/') {
-            Some((folder, name)) => Ok((self.root.open_dir(folder)?, name)),
-            None => Ok((self.root.try_clone()?, path)),
-        }
+        let (folder, name) = split(path);
+        Ok((self.folder(folder)?, name))
     }
+
+    fn folder(&self, path: &str) -> io::Result<Dir> {
+        if path.is_empty() { self.root.try_clone() } else { self.root.open_dir(path) }
+    }
+}
+
+/// Folder (empty for the root) and name.
+pub(crate) fn split(path: &str) -> (&str, &str) {
+    path.rsplit_once('/').unwrap_or(("", path))
+}
+
+/// The folder of a path; empty for the root.
+pub(crate) fn folder_of(path: &str) -> &str {
+    split(path).0
 }
 
 #[cfg(test)]

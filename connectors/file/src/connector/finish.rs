@@ -1,5 +1,7 @@
 //! Publishing, waiting for the fold's answers, and putting the file to its place.
 
+use std::sync::Arc;
+
 use tidemark_connector_core::{ConnectorError, Step, progress};
 use tidemark_log::{Append, crash};
 
@@ -85,6 +87,7 @@ impl FileConnector {
             Ok(true) => {}
             Ok(false) => {
                 // What closed before need not wait for this one.
+                self.sync_settled_if_due().await?;
                 if !self.closing.is_empty() {
                     self.append_with_closing(Append::default()).await?;
                 }
@@ -97,7 +100,10 @@ impl FileConnector {
             }
         }
         match self.put_away(&mut settlement).await {
-            Ok(()) => Ok(Step::Progress),
+            Ok(()) => {
+                self.sync_settled_if_due().await?;
+                Ok(Step::Progress)
+            }
             Err(SettleError::Log(error)) => Err(error.into()),
             Err(error) => {
                 tracing::error!(%error, path = settlement.claim.path, "a decided file cannot be put to its place; it is tried again");
@@ -133,7 +139,9 @@ impl FileConnector {
         if read_again {
             tracing::warn!(path = settlement.claim.path, "the file changed while it was read; it is read again as it is now");
         }
-        self.close(settlement.claim.clone(), outcome.report.rejected);
+        let closed = settlement.claim.clone().closed(outcome.report.rejected);
+        self.ledger.put(closed.clone());
+        self.settled.add(closed, self.clock.now());
         Ok(())
     }
 
@@ -179,7 +187,29 @@ impl FileConnector {
         }
     }
 
-    /// Closes a claim: at once here, on the log with the next append.
+    async fn sync_settled_if_due(&mut self) -> Result<(), ConnectorError> {
+        if self.settled.is_due(self.clock.now()) { self.sync_settled().await } else { Ok(()) }
+    }
+
+    /// Waits for the disk to have what settled claims left, so that they can be closed on the log.
+    pub(super) async fn sync_settled(&mut self) -> Result<(), ConnectorError> {
+        if self.settled.claims().is_empty() {
+            return Ok(());
+        }
+        let (settled, tree) = (std::mem::take(&mut self.settled), Arc::clone(self.tree()?));
+        let synced = aside(u64::MAX, move || settled.sync(&tree)).await?;
+        match synced {
+            Ok(closed) => self.closing.extend(closed),
+            Err((settled, cause)) => {
+                self.settled = settled;
+                let step = format!("write the results of decided files to the disk of {}", self.options.root.display());
+                return Err(ConnectorError::Unavailable { step, cause: cause.into() });
+            }
+        }
+        Ok(())
+    }
+
+    /// Closes a claim that left nothing: at once here, on the log with the next append.
     pub(super) fn close(&mut self, claim: Claim, rejected: u64) {
         let closed = claim.closed(rejected);
         self.ledger.put(closed.clone());

@@ -12,14 +12,14 @@ use crate::retention;
 use crate::settle::SettleError;
 use crate::stats::Statistics;
 use crate::templates;
+use crate::tree::folder_of;
 
 /// How often old files are looked for.
 const CLEANING_INTERVAL: Duration = Duration::from_secs(3_600);
 
 impl FileConnector {
     pub(super) async fn idle(&mut self) -> Result<Step, ConnectorError> {
-        if !self.closing.is_empty() {
-            self.append_with_closing(Append::default()).await?;
+        if self.close_settled().await? {
             return Ok(Step::Progress);
         }
         self.statistics.working_on("", 0, 0, 0);
@@ -29,7 +29,16 @@ impl FileConnector {
         }
         self.clean()?;
         self.put_away_again().await?;
+        self.close_settled().await?;
         Ok(if young { Step::Waiting } else { Step::Quiet })
+    }
+
+    /// Closes what is settled, on the disk and on the log. False when nothing was.
+    async fn close_settled(&mut self) -> Result<bool, ConnectorError> {
+        self.sync_settled().await?;
+        let any = !self.closing.is_empty();
+        self.append_with_closing(Append::default()).await?;
+        Ok(any)
     }
 
     /// Requests of other processes start to count here.
@@ -173,10 +182,6 @@ impl FileConnector {
         }
         Ok(())
     }
-}
-
-fn folder_of(path: &str) -> &str {
-    path.rsplit_once('/').map_or("", |(folder, _)| folder)
 }
 
 fn refusal(error: SettleError, waiting: usize) -> ConnectorError {

@@ -3,7 +3,7 @@
 use std::fs;
 
 use serde_json::{Value, json};
-use tidemark_connector_core::Connector;
+use tidemark_connector_core::{Connector, progress};
 
 use super::shop::Shop;
 use super::{FAILED, PENDING, PROCESSED, customer, envelope};
@@ -102,6 +102,47 @@ async fn what_another_put_at_a_chosen_name_stays() {
     }
     assert_eq!(data_at(&shop, &format!("{FAILED}/customers_add-2.json")), json!([{"customer_code": "first"}]));
     assert_eq!(shop.result(&format!("{PROCESSED}/customers_add.json-2"))["read"], 2);
+}
+
+#[tokio::test]
+async fn what_a_power_cut_tore_is_written_again() {
+    let mut shop = Shop::new().await;
+    shop.drop_file(PROCESSED, "in the way");
+    shop.drop_file(&format!("{PENDING}/customers_add.json"), envelope("INSERT", &with_a_reject(1, "first")));
+    assert!(shop.try_run().await.is_err());
+    fs::remove_file(shop.path(PROCESSED)).unwrap();
+    // As after a cut behind the rename and before the bytes.
+    let torn = fs::read(shop.path(&format!("{FAILED}/customers_add.json"))).unwrap_or_default();
+    shop.drop_file(&format!("{FAILED}/customers_add.json"), &torn[..torn.len() / 2]);
+    shop.drop_file(&format!("{PROCESSED}/customers_add.json.result.json"), "");
+    shop.restart().await;
+    shop.run().await;
+    assert_eq!(shop.result(&format!("{PROCESSED}/customers_add.json"))["read"], 2);
+    assert_eq!(data_at(&shop, &format!("{FAILED}/customers_add.json")), json!([{"customer_code": "first"}]));
+    assert!(!shop.path(&format!("{PROCESSED}/customers_add.json-2.result.json")).exists());
+}
+
+#[tokio::test]
+async fn a_claim_is_closed_only_when_the_disk_has_its_files() {
+    let mut shop = Shop::new().await;
+    for number in 1..=5_u32 {
+        shop.drop_file(&format!("{PENDING}/customers-{number}_add.json"), envelope("INSERT", &[customer(number)]));
+    }
+    let last = format!("{PROCESSED}/customers-5_add.json.result.json");
+    while !shop.path(&last).exists() {
+        shop.step().await.unwrap();
+    }
+    // All are put away, none is closed: a new process looks at each again, and changes nothing.
+    let claims = progress::load(shop.log.as_ref(), &shop.topics, "claim|").await.unwrap();
+    let open = claims.values().filter(|claim| !claim.contains("\"closed\"")).count();
+    assert_eq!((claims.len(), open), (5, 5));
+    let before = fs::read_dir(shop.path(PROCESSED)).unwrap().count();
+    shop.restart().await;
+    shop.run().await;
+    assert_eq!(fs::read_dir(shop.path(PROCESSED)).unwrap().count(), before);
+    let claims = progress::load(shop.log.as_ref(), &shop.topics, "claim|").await.unwrap();
+    assert!(claims.values().all(|claim| claim.contains("\"closed\"")));
+    assert_eq!(shop.fold.numbers.len(), 5);
 }
 
 #[tokio::test]

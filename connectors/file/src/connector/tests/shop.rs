@@ -117,16 +117,21 @@ impl Shop {
 
     pub(super) async fn try_run(&mut self) -> Result<Statistics, ConnectorError> {
         for _ in 0..100_000 {
-            match self.connector.step().await? {
-                Step::Quiet => return Ok(self.connector.statistics().snapshot()),
-                Step::Progress => {}
-                Step::Waiting => {
-                    self.fold.run(&self.log, &self.topics, &self.catalog).await;
-                    self.millis.fetch_add(100, Ordering::SeqCst);
-                }
+            if self.step().await? == Step::Quiet {
+                return Ok(self.connector.statistics().snapshot());
             }
         }
         panic!("never quiet");
+    }
+
+    /// One step, and what it waits for.
+    pub(super) async fn step(&mut self) -> Result<Step, ConnectorError> {
+        let step = self.connector.step().await?;
+        if step == Step::Waiting {
+            self.fold.run(&self.log, &self.topics, &self.catalog).await;
+            self.millis.fetch_add(100, Ordering::SeqCst);
+        }
+        Ok(step)
     }
 
     pub(super) fn row(&self, entity: &str, key: &str) -> Option<&Value> {
