@@ -49,6 +49,8 @@ pub struct Mapper {
 pub(super) struct Draft<'r> {
     pub(super) row: Vec<Cell<'r>>,
     pub(super) mask: Vec<u32>,
+    /// Of an update: the fields that were given as null, under any of their names.
+    pub(super) cleared: Option<Vec<u32>>,
     pub(super) parts: [Option<&'r str>; ORDER_PART_COUNT],
 }
 
@@ -83,7 +85,7 @@ impl Mapper {
 
     fn map_fields<'r>(&mut self, form: &Form, found: &[Field<'r>]) -> Result<Mapped<'r>, Problem> {
         let institution = own_institution(form, found).or_else(|| self.institution.clone());
-        let mut draft = Draft { row: form.plan.empty_row(), mask: Vec::new(), parts: [None; ORDER_PART_COUNT] };
+        let mut draft = Draft { row: form.plan.empty_row(), mask: Vec::new(), cleared: None, parts: [None; ORDER_PART_COUNT] };
         let mut around = Surroundings { zone: &self.zone, institution: institution.as_deref(), notes: &mut self.notes };
         let take = if self.operation == Operation::Insert { Take::All } else { Take::Identity };
         let updates = assign(form, found, take, &mut self.order, &mut draft, &mut around)?;
@@ -131,8 +133,10 @@ impl Mapper {
         fields::object(updates, "updates", &mut found)?;
         let identity = std::mem::replace(&mut draft.row, form.plan.empty_row());
         draft.mask.clear();
+        draft.cleared = Some(Vec::new());
         let mut around = Surroundings { zone: &self.zone, institution: tenant, notes: &mut self.notes };
         assign(form, &found, Take::All, &mut Vec::new(), draft, &mut around)?;
+        cleared_and_set(&form.plan, &draft.row, draft.cleared.as_deref().unwrap_or_default())?;
         if let Some(order) = &form.order {
             order::finish_update(order, draft, &mut around)?;
         }
@@ -162,7 +166,7 @@ impl Mapper {
 
     /// The key of a rejected record, as far as it can be read, so that a person finds it.
     fn key_hint(&self, form: &Form, found: &[Field<'_>]) -> Option<String> {
-        let mut draft = Draft { row: form.plan.empty_row(), mask: Vec::new(), parts: [None; ORDER_PART_COUNT] };
+        let mut draft = Draft { row: form.plan.empty_row(), mask: Vec::new(), cleared: None, parts: [None; ORDER_PART_COUNT] };
         let institution = own_institution(form, found).or_else(|| self.institution.clone());
         let mut notes = Notes::default();
         let mut around = Surroundings { zone: &self.zone, institution: institution.as_deref(), notes: &mut notes };
@@ -226,7 +230,11 @@ fn assign_path<'r>(
     }
     draft.mask.push(field.number);
     let cell = value::special(field, how, raw, around)?;
-    if cell.is_null() { Ok(()) } else { fill(plan, &mut draft.row, path, cell) }
+    if cell.is_null() {
+        draft.cleared.iter_mut().for_each(|cleared| cleared.push(field.number));
+        return Ok(());
+    }
+    fill(plan, &mut draft.row, path, cell)
 }
 
 /// Each child for itself, so that an update speaks of what it names and of nothing beside.
@@ -281,11 +289,27 @@ fn fill<'r>(plan: &PlanRecord, row: &mut [Cell<'r>], path: &[usize], cell: Cell<
 
 fn put<'r>(field: &PlanField, place: &mut Cell<'r>, cell: Cell<'r>) -> Result<(), Problem> {
     if !place.is_null() && *place != cell {
-        let path = &field.path;
-        return Err(Problem::new("contradiction", format!("`{path}` comes twice, under two names, with two values")));
+        return Err(contradiction(field));
     }
     *place = cell;
     Ok(())
+}
+
+/// In an update null is a value too: it clears.
+fn cleared_and_set(plan: &PlanRecord, row: &[Cell<'_>], cleared: &[u32]) -> Result<(), Problem> {
+    for (field, cell) in plan.fields.iter().zip(row) {
+        if cleared.contains(&field.number) && !cell.is_null() {
+            return Err(contradiction(field));
+        }
+        if let (PlanKind::Record(nested), Cell::Record(inner)) = (&field.kind, cell) {
+            cleared_and_set(nested, inner, cleared)?;
+        }
+    }
+    Ok(())
+}
+
+fn contradiction(field: &PlanField) -> Problem {
+    Problem::new("contradiction", format!("`{}` comes twice, under two names, with two values", field.path))
 }
 
 fn key_of(form: &Form, row: &[Cell<'_>]) -> Result<String, Problem> {

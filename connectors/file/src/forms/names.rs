@@ -93,4 +93,4 @@ pub(super) const KINDS: &[(&str, &str)] = &[("medical_products", "products"), ("
 
 /// Version of all that is in this folder: raised when the same file would become other rows, so that initial files are read
 /// again.
-pub(crate) const FORMS_VERSION: u32 = 1;
+pub(crate) const FORMS_VERSION: u32 = 2;

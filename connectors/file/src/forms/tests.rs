@@ -297,3 +297,39 @@ fn write_offs_of_the_table_form() {
 }
 
 mod orders;
+
+#[test]
+fn null_against_a_value_contradicts_in_an_update() {
+    let reason_of = |updates: &str| {
+        let record = format!(r#"{{"customer_code": "BJ-HA-001-C0001", "updates": {{{updates}}}}}"#);
+        map("customers.json", Operation::Update, HOME, &record).map_err(|problem| problem.split(':').next().unwrap().to_owned())
+    };
+    for updates in [
+        r#""consultant_id": null, "consultant_code": "CONSULTANT-7""#,
+        r#""consultant_code": "CONSULTANT-7", "consultant_id": null"#,
+        r#""phone": null, "person": {"phone": "1"}"#,
+        r#""person": {"phone": null}, "phone": "1""#,
+        r#""person": null, "phone": "1""#,
+        r#""phone": "1", "person": null"#,
+    ] {
+        assert_eq!(reason_of(updates).unwrap_err(), "contradiction", "{updates}");
+    }
+    for updates in [
+        r#""consultant_id": null, "consultant_code": null"#,
+        r#""consultant_id": 7, "consultant_code": "CONSULTANT-7""#,
+        r#""phone": null, "person": {"email": "1"}"#,
+    ] {
+        assert!(reason_of(updates).is_ok(), "{updates}");
+    }
+    // An insert gives the whole row, where null says nothing.
+    let record = r#"{"customer_code": "BJ-HA-001-C0001", "name": null, "person": {"name": "a"}, "consultant_id": null, "consultant_code": "X"}"#;
+    assert_eq!(insert("customers.json", HOME, record)["consultant_code"], "X");
+}
+
+#[test]
+fn a_number_below_zero_keeps_its_prefix() {
+    let row = insert("consultants.json", HOME, r#"{"consultant_id": -7, "name": "a"}"#);
+    assert_eq!(row["staff_code"], "CONSULTANT--7");
+    let record = r#"{"customer_code": "BJ-HA-001-C0001", "person": {"name": "a"}, "consultant_id": -7}"#;
+    assert_eq!(insert("customers.json", HOME, record)["consultant_code"], "CONSULTANT--7");
+}

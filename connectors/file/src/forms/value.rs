@@ -35,7 +35,7 @@ pub(super) fn special<'r>(field: &PlanField, how: How, raw: &'r str, around: &mu
             bounded(field, Cow::Borrowed(raw)).map(Cell::Text)
         }
         How::JsonText => cell(field, raw, around),
-        How::Prefixed(prefix) => match whole_number(raw) {
+        How::Prefixed(prefix) => match (fields::kind(raw) == Kind::Number).then(|| number::integer(raw)).flatten() {
             Some(id) => Ok(Cell::Text(format!("{prefix}{id}").into())),
             None => cell(field, raw, around),
         },
