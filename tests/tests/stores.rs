@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use tidemark_tests::files::{code, customer, envelope};
 use tidemark_tests::generator::Operation::Insert;
+use tidemark_tests::machine::{Mount, skip};
 use tidemark_tests::place::Place;
 use tidemark_tests::running::{http_get, metric};
 use tidemark_tests::stores;
@@ -172,4 +173,50 @@ fn once_ends_at_once_on_a_store_that_waiting_does_not_mend() {
     place.succeed(&["init", "--force-rebuild"]);
     place.once();
     assert!(has(&place, "graph.db", 1));
+}
+
+#[test]
+fn retries_on_a_full_disk_use_none_of_its_room() {
+    const NAME: &str = "retries_on_a_full_disk_use_none_of_its_room";
+    let folder = tempfile::tempdir().unwrap();
+    let small = folder.path().join("small");
+    let mounted = match Mount::tmpfs(&small, 64 << 20) {
+        Ok(mounted) => mounted,
+        Err(reason) => return skip(NAME, &format!("no mounts here: {reason}")),
+    };
+    let mut place = Place::new();
+    place.set("TIDEMARK__SINKS__RELATIONAL__PATH", small.join("relational.db").to_str().unwrap());
+    let ballast = small.join("ballast");
+    fs::write(&ballast, vec![1; 58 << 20]).unwrap();
+    // A first batch has room in the write-ahead log, a later one has not, and neither has the log in the store.
+    let with_notes = |number| {
+        let mut customer = customer(number, "张");
+        customer["notes"] = "说明".repeat(60).into();
+        customer
+    };
+    let customers: Vec<_> = (1..=20_000).map(with_notes).collect();
+    place.put("initial/institutions/BJ-HA-001/customers.json", serde_json::json!(customers).to_string());
+    let mut running = place.start(&["up"]);
+    let retried = |times: f64| {
+        wait::until("the store to be tried again", wait::PATIENCE, || {
+            metric(place.port(), "tidemark_retried_total", &["sink.relational"]).filter(|value| *value >= times)
+        })
+    };
+    // The number of committed frames stands in the WAL's index.
+    let frames = || {
+        let index = fs::read(small.join("relational.db-shm")).unwrap();
+        u32::from_ne_bytes([index[16], index[17], index[18], index[19]])
+    };
+    // By then the indexes that a first fill postpones are built, or it is clear that there is no room for them.
+    let first = retried(5.0);
+    let before = frames();
+    retried(first + 3.0);
+    assert_eq!(frames(), before, "a retry commits nothing");
+    fs::remove_file(&ballast).unwrap();
+    wait::until("all to be in when there is room", wait::PATIENCE, || {
+        (stores::rows(&small, "relational.db", "customer", &["customer_code"]).len() == 20_000).then_some(())
+    });
+    running.interrupt();
+    assert_eq!(running.wait(Duration::from_secs(10)).code(), Some(0));
+    drop(mounted);
 }

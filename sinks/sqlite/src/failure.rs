@@ -22,6 +22,11 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
+    /// Whether the disk is full.
+    pub(crate) fn is_want_of_room(&self) -> bool {
+        matches!(self, Self::Sqlite(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull))
+    }
+
     /// Gives the error its class and names the file.
     pub(crate) fn classify(self, path: &Path, step: &str) -> SinkError {
         let error = match self {

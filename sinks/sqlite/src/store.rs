@@ -223,15 +223,38 @@ struct Open {
     file: FileIdentity,
     /// Being filled for the first time, and not settled yet.
     filling: Option<Filling>,
+    /// The last batch found no room on the disk; nothing else is wrong with it.
+    out_of_room: bool,
 }
 
 impl Owner {
     fn open(&mut self, log: LogIdentity) -> Result<Vec<StorePosition>, SinkError> {
+        if let Some(positions) = self.resume(log) {
+            return Ok(positions);
+        }
         // Closed first: closing may take the WAL of its path away.
         self.open = None;
         let (open, positions) = self.try_open(log).map_err(|failure| failure.classify(&self.path, "opening"))?;
         self.open = Some(open);
         Ok(positions)
+    }
+
+    /// Goes on with what is open, when all that it lacked was room: every opening writes (epoch, views), so retries on a full disk
+    /// would use up what little room there is. Gives back what can be given of the WAL. `None` = it must be opened anew.
+    fn resume(&mut self, log: LogIdentity) -> Option<Vec<StorePosition>> {
+        let open = self.open.as_mut().filter(|open| open.out_of_room)?;
+        if FileIdentity::of(&self.path).ok() != Some(open.file) {
+            return None;
+        }
+        // Refused while the disk is full, and of no consequence then: the WAL stays as it is.
+        if let Err(error) = open.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())) {
+            tracing::debug!(store = self.adapter.role().name(), %error, "the WAL keeps its size");
+        }
+        let is_ours = meta::expect_epoch(&open.connection, &self.path, open.epoch).is_ok()
+            && meta::log(&open.connection).is_ok_and(|found| found == Some(log));
+        let positions = meta::positions(&open.connection).ok().filter(|_| is_ours)?;
+        open.out_of_room = false;
+        Some(positions)
     }
 
     fn try_open(&self, log: LogIdentity) -> Result<(Open, Vec<StorePosition>), Failure> {
@@ -250,7 +273,7 @@ impl Owner {
         }
         transaction.commit()?;
         let file = FileIdentity::of(&self.path).map_err(|_| gone(&self.path))?;
-        Ok((Open { connection, epoch, file, filling }, positions))
+        Ok((Open { connection, epoch, file, filling, out_of_room: false }, positions))
     }
 
     /// All that a first fill postponed: the store is closed.
@@ -285,8 +308,10 @@ impl Owner {
             return Err(gone(&self.path));
         }
         let (rows, skipped) = batch.collapse_where(|entity| self.adapter.keeps(&entity.name)).map_err(SinkError::Rejected)?;
-        let written = write(&self.path, &*self.adapter, open, batch, &rows, abandoned)
-            .map_err(|failure| failure.classify(&self.path, "writing"))?;
+        let written = write(&self.path, &*self.adapter, open, batch, &rows, abandoned).map_err(|failure| {
+            open.out_of_room = failure.is_want_of_room();
+            failure.classify(&self.path, "writing")
+        })?;
         if let Some(filling) = &mut open.filling {
             filling.filled(batch.len());
         }
