@@ -67,6 +67,8 @@ pub struct FileConnector {
     reported: Option<u64>,
     requests: BTreeMap<String, Statistics>,
     read_again: HashSet<String>,
+    /// Initial files that stand in the statistics as read.
+    initial_read: HashSet<String>,
     counts: ConnectorCounts,
     next_look: Option<Duration>,
     looked_at: Option<Duration>,
@@ -122,6 +124,7 @@ impl FileConnector {
             reported: None,
             requests: BTreeMap::new(),
             read_again: HashSet::new(),
+            initial_read: HashSet::new(),
             counts: ConnectorCounts::default(),
             next_look: None,
             looked_at: None,

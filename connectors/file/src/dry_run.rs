@@ -1,7 +1,7 @@
 //! A dry run: everything is read and mapped as it would be, nothing is published, moved or remembered.
 //!
-//! What only the fold knows (unknown keys, unchanged rows) is not foreseen: a record that maps counts by its operation. Files
-//! that were read before are looked at like new ones.
+//! What only the fold knows (unknown keys, unchanged rows) is not foreseen: a record that maps counts as one that would be
+//! published, whatever it would come to. Files that were read before are looked at like new ones.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -44,7 +44,7 @@ pub async fn dry_run(options: FileOptions, catalog: Arc<Catalog>) -> Result<Stat
 }
 
 fn run(options: &FileOptions, catalog: &Catalog) -> Result<Statistics, DryRunError> {
-    let mut statistics = Statistics::default();
+    let mut statistics = Statistics { dry_run: true, ..Statistics::default() };
     if !Path::new(&options.root).exists() {
         return Ok(statistics);
     }
@@ -98,11 +98,7 @@ fn read(tree: &Tree, forms: &Forms, options: &FileOptions, candidate: &Candidate
                     report.rejections.push(Rejection { index, key, reason, detail });
                 }
             }
-            None => match operation {
-                Operation::Insert => report.inserted += 1,
-                Operation::Update => report.updated += 1,
-                Operation::Delete => report.deleted += 1,
-            },
+            None => report.publishable += 1,
         }
     }
     report.warnings = mapper.notes.warning_count();
@@ -132,6 +128,9 @@ mod tests {
         assert_eq!(statistics.files[0].rejections[0].reason, "missing_key");
         assert!(statistics.files[1].failed.as_ref().unwrap().contains("ends too early"));
         assert!(statistics.to_string().contains("record 1: missing_key"), "{statistics}");
+        // Whether it would be new is not known here, and not said.
+        assert_eq!((statistics.files[0].publishable, statistics.files[0].inserted), (1, 0));
+        assert!(statistics.to_string().contains("read 2, would be published 1, rejected 1"), "{statistics}");
         assert_eq!(fs::read_dir(pending).unwrap().count(), 2);
         assert!(!folder.path().join("incremental/failed/2026-01-15").exists());
     }

@@ -58,7 +58,7 @@ impl Outcome {
             warnings: warnings.values().sum(),
             repeats_of: claim.repeats_of.clone(),
             failed: claim.failed.clone(),
-            rejections: Vec::new(),
+            ..FileReport::default()
         };
         let head = Head {
             file: claim.path.clone(),

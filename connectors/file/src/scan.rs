@@ -11,6 +11,9 @@ use crate::options::{Part, Selection};
 use crate::splitter::Outline;
 use crate::tree::{Signature, Tree};
 
+/// Start of the paths of initial files.
+pub(crate) const INITIAL: &str = "initial/";
+
 /// Where a file stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Place {

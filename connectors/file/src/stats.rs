@@ -32,6 +32,9 @@ pub struct FileReport {
     pub unchanged: u64,
     /// Records rejected.
     pub rejected: u64,
+    /// Of a dry run: records that would be published. Whether they insert, update or change nothing, only the fold can say.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub publishable: u64,
     /// Warnings of all kinds.
     pub warnings: u64,
     /// The file that this one repeats.
@@ -45,6 +48,11 @@ pub struct FileReport {
     pub rejections: Vec<Rejection>,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
 /// Of one pass, or since the start.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Statistics {
@@ -54,13 +62,19 @@ pub struct Statistics {
     pub errors: u64,
     /// Files that ended.
     pub files_read: u64,
+    /// Initial files that were not read, because neither they nor what they are read by changed.
+    #[serde(default)]
+    pub files_unchanged: u64,
+    /// Nothing was published: the totals are what would be.
+    #[serde(default)]
+    pub dry_run: bool,
     /// The last of them.
     pub files: VecDeque<FileReport>,
 }
 
 impl Statistics {
     pub(crate) fn add(&mut self, report: FileReport) {
-        let well = report.inserted + report.updated + report.deleted + report.unchanged;
+        let well = report.inserted + report.updated + report.deleted + report.unchanged + report.publishable;
         if !report.kind.is_empty() {
             *self.totals.entry(report.kind.clone()).or_default() += well;
         }
@@ -81,6 +95,7 @@ impl Statistics {
             deleted: sum.deleted + file.deleted,
             unchanged: sum.unchanged + file.unchanged,
             rejected: sum.rejected + file.rejected,
+            publishable: sum.publishable + file.publishable,
             warnings: sum.warnings + file.warnings,
             ..sum
         })
@@ -96,13 +111,20 @@ impl fmt::Display for Statistics {
             writeln!(out, "  ✅ {kind}: {}", self.totals.get(kind).copied().unwrap_or(0))?;
         }
         let sign = if self.errors == 0 { "✅" } else { "❌" };
-        writeln!(out, "  {sign} errors: {}\n{RULE}", self.errors)?;
+        writeln!(out, "  {sign} errors: {}", self.errors)?;
+        if self.files_unchanged > 0 {
+            writeln!(out, "  ✅ unchanged files: {}", self.files_unchanged)?;
+        }
+        writeln!(out, "{RULE}")?;
         for file in &self.files {
-            write!(
-                out,
-                "  {}: read {}, inserted {}, updated {}, deleted {}, unchanged {}, rejected {}, warnings {}",
-                file.path, file.read, file.inserted, file.updated, file.deleted, file.unchanged, file.rejected, file.warnings
-            )?;
+            write!(out, "  {}: read {}, ", file.path, file.read)?;
+            if self.dry_run {
+                write!(out, "would be published {}", file.publishable)?;
+            } else {
+                let FileReport { inserted, updated, deleted, unchanged, .. } = file;
+                write!(out, "inserted {inserted}, updated {updated}, deleted {deleted}, unchanged {unchanged}")?;
+            }
+            write!(out, ", rejected {}, warnings {}", file.rejected, file.warnings)?;
             match (&file.failed, &file.repeats_of) {
                 (Some(failed), _) => writeln!(out, "; failed: {failed}")?,
                 (None, Some(first)) => writeln!(out, "; repeats {first}: nothing changed")?,
@@ -155,6 +177,10 @@ impl StatisticsHandle {
 
     pub(crate) fn add(&self, report: FileReport) {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner).statistics.add(report);
+    }
+
+    pub(crate) fn set_files_unchanged(&self, count: u64) {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner).statistics.files_unchanged = count;
     }
 
     pub(crate) fn working_on(&self, path: &str, pass: u8, bytes_done: u64, bytes_total: u64) {

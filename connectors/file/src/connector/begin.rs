@@ -78,6 +78,7 @@ impl FileConnector {
         self.next_look = None;
         self.looked_at = Some(self.clock.now());
         self.queue.clear();
+        self.count_unchanged(&found);
         let mut held: HashSet<&str> = HashSet::new();
         for group in found.chunk_by(|one, other| one.group() == other.group()) {
             let mut ready: Vec<&Candidate> = Vec::new();
@@ -101,6 +102,22 @@ impl FileConnector {
             self.queue.extend(ready.into_iter().cloned());
         }
         Ok(())
+    }
+
+    /// Initial files that are passed over, in these statistics and in those of each request.
+    fn count_unchanged(&mut self, found: &[Candidate]) {
+        let known = || found.iter().filter(|candidate| candidate.is_initial() && self.is_known(candidate));
+        let count = known().filter(|candidate| !self.initial_read.contains(&candidate.path)).count();
+        self.statistics.set_files_unchanged(count as u64);
+        let mut requests = std::mem::take(&mut self.requests);
+        for (id, statistics) in &mut requests {
+            let Some(request) = self.ledger.requests().get(id) else { continue };
+            let read: HashSet<&str> = statistics.files.iter().map(|file| file.path.as_str()).collect();
+            let known = found.iter().filter(|candidate| candidate.is_initial() && self.is_known(candidate));
+            let known = known.filter(|candidate| request.selection.takes(&candidate.path));
+            statistics.files_unchanged = known.filter(|candidate| !read.contains(candidate.path.as_str())).count() as u64;
+        }
+        self.requests = requests;
     }
 
     /// What is selected, and what other processes asked for beyond it.

@@ -11,6 +11,7 @@ use crate::outcome::Outcome;
 use crate::places::Places;
 use crate::publish::{Batch, Publication};
 use crate::receipts::Answers;
+use crate::scan::INITIAL;
 use crate::settle::{SettleError, Settler};
 use crate::stats::FileReport;
 use crate::tree::Tree;
@@ -179,6 +180,9 @@ impl FileConnector {
         let (repeats_of, failed) = (repeats_of.as_deref(), failed.is_some());
         tracing::info!(path, read, inserted, updated, deleted, unchanged, rejected, repeats_of, failed, "file decided");
         self.statistics.add(outcome.report.clone());
+        if path.starts_with(INITIAL) {
+            self.initial_read.insert(path.clone());
+        }
         for (id, statistics) in &mut self.requests {
             let asked = self.ledger.requests().get(id).is_some_and(|request| request.selection.takes(&outcome.report.path));
             if asked {
