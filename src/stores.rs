@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
+use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use tidemark_connector_core::Connector;
 use tidemark_connector_file::{Clock, FileConnector, FileOptions, Part, Selection, StatisticsHandle};
@@ -35,7 +36,11 @@ pub(crate) fn sink(workplace: &Workplace, role: Role) -> Result<Box<dyn Sink>> {
         Role::Relational => tidemark_sink_sqlite::relational(path, catalog),
         Role::Graph => tidemark_sink_sqlite::graph(path, catalog),
         Role::Vector => tidemark_sink_sqlite::vector(path, catalog, embedder(workplace)?),
-        Role::Analytics => tidemark_sink_sqlite::analytics(path, catalog, workplace.configuration.vip_levels.clone()),
+        Role::Analytics => {
+            let zone = TimeZone::get(&workplace.configuration.zone).context("zone")?;
+            let utc_offset = zone.to_offset(Timestamp::now()).seconds();
+            tidemark_sink_sqlite::analytics(path, catalog, workplace.configuration.vip_levels.clone(), utc_offset)
+        }
     })
 }
 

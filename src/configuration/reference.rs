@@ -58,7 +58,12 @@ const KIND_SINK: &str = "Which adapter keeps it.";
 
 /// Every key, by section.
 pub(crate) const KEYS: &[Key] = &[
-    key("zone", Kind::Zone, "Asia/Shanghai", "Zone of time stamps that come without one."),
+    key(
+        "zone",
+        Kind::Zone,
+        "Asia/Shanghai",
+        "Zone of time stamps that come without one, and of the days in the analytics views.",
+    ),
     key("log.kind", Kind::Choice(&["embedded"]), "embedded", "Where the log lives: `embedded` is one SQLite file."),
     key("log.path", Kind::Path, "<data>/log.db", "The file of the embedded log."),
     key("log.prefix", Kind::Text, "tidemark", "Before every topic name: letters, digits, `-`, `_` and `.`."),

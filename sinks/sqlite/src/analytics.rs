@@ -36,6 +36,7 @@ pub(crate) struct Analytics {
     catalog: Arc<Catalog>,
     facts: BTreeMap<String, Fact>,
     vip_levels: Vec<String>,
+    utc_offset: i32,
 }
 
 /// An entity's table with those of its lists.
@@ -47,14 +48,14 @@ struct Fact {
 }
 
 impl Analytics {
-    pub(crate) fn new(catalog: Arc<Catalog>, vip_levels: Vec<String>) -> Self {
+    pub(crate) fn new(catalog: Arc<Catalog>, vip_levels: Vec<String>, utc_offset: i32) -> Self {
         let fact = |entity: &Arc<Entity>| Fact {
             table: Table::new(entity),
             lines: lines::of(&catalog, entity),
             stored_version: format!("SELECT version FROM {} WHERE \"key\" = ?", quoted(&entity.name)),
         };
         let facts = catalog.entities().iter().map(|entity| (entity.name.clone(), fact(entity))).collect();
-        Self { catalog, facts, vip_levels }
+        Self { catalog, facts, vip_levels, utc_offset }
     }
 }
 
@@ -78,7 +79,7 @@ impl Adapter for Analytics {
                 lines.create(connection)?;
             }
         }
-        views::create(connection, &self.catalog, &self.vip_levels)?;
+        views::create(connection, &self.catalog, &self.vip_levels, self.utc_offset)?;
         Ok(())
     }
 

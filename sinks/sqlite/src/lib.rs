@@ -44,9 +44,10 @@ pub fn vector(path: PathBuf, catalog: Arc<Catalog>, embedder: Arc<dyn Embedder>)
     Box::new(SqliteSink::new(path, Arc::new(vector::Vector::new(catalog, embedder))))
 }
 
-/// The analytics store in this file. `vip_levels` are the customers' levels that count as VIP.
-pub fn analytics(path: PathBuf, catalog: Arc<Catalog>, vip_levels: Vec<String>) -> Box<dyn Sink> {
-    Box::new(SqliteSink::new(path, Arc::new(analytics::Analytics::new(catalog, vip_levels))))
+/// The analytics store in this file. `vip_levels` are the customers' levels that count as VIP; `utc_offset` is the zone's, in
+/// seconds east: it says when a day begins in the views.
+pub fn analytics(path: PathBuf, catalog: Arc<Catalog>, vip_levels: Vec<String>, utc_offset: i32) -> Box<dyn Sink> {
+    Box::new(SqliteSink::new(path, Arc::new(analytics::Analytics::new(catalog, vip_levels, utc_offset))))
 }
 
 #[cfg(test)]

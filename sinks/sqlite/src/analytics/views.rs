@@ -4,9 +4,10 @@
 //! less its refund amount. Sums are made of whole fen, so they are exact; each comes as a decimal text and, for sorting and
 //! arithmetic, in fen.
 //!
-//! What a reader may choose stands in the one row of `tidemark_parameter`: `today` (null = today in Asia/Shanghai),
-//! `inactive_days`, `second_purchase_days`, and `vip_levels` (a JSON list, set from the configuration at each open). A view is made only where the catalog has what it
-//! reads, so that a catalog of other entities still works.
+//! What a reader may choose stands in the one row of `tidemark_parameter`: `today` (null = today in the configured zone, by its
+//! offset when the store was opened), `inactive_days`, `second_purchase_days`, and `vip_levels` (a JSON list, set from the
+//! configuration at each open). A view is made only where the catalog has what it reads, so that a catalog of other entities
+//! still works.
 
 use rusqlite::Connection;
 use tidemark_schemas::Catalog;
@@ -105,7 +106,7 @@ GROUP BY c.key",
             ("customer", &["customer_code", "institution_code", "vip_level", "first_visit_date", "last_visit_date"]),
         ],
         sql: "WITH today AS (
-  SELECT coalesce(today, date('now', '+8 hours')) AS day, inactive_days FROM tidemark_parameter
+  SELECT coalesce(today, date('now', '{utc_offset} seconds')) AS day, inactive_days FROM tidemark_parameter
 ), paid AS (
   SELECT customer_code, max(order_date) AS last_order_date FROM paid_order GROUP BY customer_code
 ), active AS (
@@ -144,21 +145,26 @@ pub fn names() -> impl Iterator<Item = &'static str> {
     VIEWS.iter().map(|view| view.name)
 }
 
-/// The statement that makes a view; nothing for an unknown name.
-pub fn ddl(name: &str) -> Option<String> {
+/// The statement that makes a view, its days `utc_offset` seconds before those of UTC; nothing for an unknown name.
+pub fn ddl(name: &str, utc_offset: i32) -> Option<String> {
     let view = VIEWS.iter().find(|view| view.name == name)?;
-    Some(format!("CREATE VIEW {} AS\n{}", quoted(view.name), expanded(view.sql)))
+    Some(format!("CREATE VIEW {} AS\n{}", quoted(view.name), expanded(view.sql, utc_offset)))
 }
 
 /// Makes the parameters and all views anew.
-pub(super) fn create(connection: &Connection, catalog: &Catalog, vip_levels: &[String]) -> Result<(), rusqlite::Error> {
+pub(super) fn create(
+    connection: &Connection,
+    catalog: &Catalog,
+    vip_levels: &[String],
+    utc_offset: i32,
+) -> Result<(), rusqlite::Error> {
     connection.execute_batch(PARAMETER)?;
     connection.execute("UPDATE tidemark_parameter SET vip_levels = ?", [serde_json::Value::from(vip_levels).to_string()])?;
     for view in VIEWS.iter().rev().filter(|view| catalog.entity(view.name).is_none()) {
         connection.execute_batch(&format!("DROP VIEW IF EXISTS {}", quoted(view.name)))?;
     }
     for view in VIEWS.iter().filter(|view| is_possible(view, catalog)) {
-        connection.execute_batch(&ddl(view.name).expect("the name is of this list"))?;
+        connection.execute_batch(&ddl(view.name, utc_offset).expect("the name is of this list"))?;
     }
     Ok(())
 }
@@ -183,8 +189,8 @@ fn has_lines(catalog: &Catalog) -> bool {
     })
 }
 
-/// `{fen:X}`: a decimal text with two places as whole fen. `{yuan:X}`: fen as such a text.
-fn expanded(sql: &str) -> String {
+/// `{utc_offset}`: the zone's, in seconds, with its sign. `{fen:X}`: a decimal text with two places as whole fen. `{yuan:X}`: fen as such a text.
+fn expanded(sql: &str, utc_offset: i32) -> String {
     let mut text = String::new();
     let mut rest = sql;
     while let Some((before, after)) = rest.split_once('{') {
@@ -197,7 +203,7 @@ fn expanded(sql: &str) -> String {
                     "CASE WHEN {value} < 0 THEN '-' ELSE '' END || printf('%d.%02d', abs({value}) / 100, abs({value}) % 100)"
                 ));
             }
-            None => text.push_str(hole),
+            None => text.push_str(&format!("{utc_offset:+}")),
         }
         rest = after;
     }

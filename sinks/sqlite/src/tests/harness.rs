@@ -78,7 +78,7 @@ impl StoreHarness for Store {
             Kind::Relational => crate::relational(path, catalog),
             Kind::Graph => crate::graph(path, catalog),
             Kind::Vector => crate::vector(path, catalog, Arc::new(NgramEmbedder)),
-            Kind::Analytics => crate::analytics(path, catalog, vip_levels()),
+            Kind::Analytics => crate::analytics(path, catalog, vip_levels(), 8 * 3600),
         }
     }
 

@@ -50,7 +50,7 @@ fn the_statements_of_all_tables_and_views() {
     section("graph", graph::ddl());
     section("vector", vec![vector_store::ddl().to_owned()]);
     section("analytics consumption", analytics::ddl(&catalog, catalog.entity("consumption").unwrap()));
-    section("analytics views", analytics::views::names().filter_map(analytics::views::ddl).collect());
+    section("analytics views", analytics::views::names().filter_map(|name| analytics::views::ddl(name, 8 * 3600)).collect());
     insta::assert_snapshot!(text);
 }
 
@@ -347,6 +347,12 @@ async fn the_views_add_up_to_the_fen() {
     assert_eq!(store.query(inactive), ["C2|2026-02-01|181", "C3|2026-01-31|182"]);
     sink.open(LOG).await.unwrap();
     assert_eq!(store.query("SELECT today FROM tidemark_parameter"), ["2026-08-01"], "what a reader chose stays");
+}
+
+#[test]
+fn a_day_begins_when_it_does_in_the_zone() {
+    let west = analytics::views::ddl("inactive_customers", -5 * 3600).unwrap();
+    assert!(west.contains("date('now', '-18000 seconds')"), "{west}");
 }
 
 #[tokio::test]
