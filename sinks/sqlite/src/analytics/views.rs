@@ -5,7 +5,7 @@
 //! arithmetic, in fen.
 //!
 //! What a reader may choose stands in the one row of `tidemark_parameter`: `today` (null = today in the configured zone, by its
-//! offset when the store was opened), `inactive_days`, `second_purchase_days`, and `vip_levels` (a JSON list, set from the
+//! offset when the process starts), `inactive_days`, `second_purchase_days`, and `vip_levels` (a JSON list, set from the
 //! configuration at each open). A view is made only where the catalog has what it reads, so that a catalog of other entities
 //! still works.
 
