@@ -10,6 +10,8 @@ use crate::failure::{Failure, fatal};
 
 /// Page cache of one store. Larger ones save reads of random updates; four stores share the process's memory bound.
 const CACHE_KIB: i64 = 16 * 1024;
+/// Page cache while an index is built: SQLite sorts in as much memory as the cache may have, on top of the cache.
+const BUILDING_CACHE_KIB: i64 = 2 * 1024;
 /// Pages of WAL before a checkpoint: larger ones write a page that changes often fewer times, smaller ones are read faster.
 const CHECKPOINT_PAGES: i64 = 4_000;
 /// How long a writer waits for a lock before the engine hears of it; other stores do not wait with it.
@@ -34,6 +36,14 @@ pub(crate) fn connect(path: &Path, page_bytes: u32) -> Result<Connection, Failur
     connection.pragma_update(None, "mmap_size", 0)?;
     connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
     Ok(connection)
+}
+
+/// Runs a statement that builds an index, within less memory than other work.
+pub(crate) fn build(connection: &Connection, statement: &str) -> Result<(), rusqlite::Error> {
+    connection.pragma_update(None, "cache_size", -BUILDING_CACHE_KIB)?;
+    let built = connection.execute_batch(statement);
+    connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
+    built
 }
 
 /// Opens the file for reading beside a writer; `None` when it is not there.

@@ -269,7 +269,7 @@ impl Owner {
         if self.adapter.is_empty(&transaction)? {
             filling = Some(Filling::new(self.adapter.postponed()));
         } else {
-            self.adapter.postponed().iter().try_for_each(|statement| transaction.execute_batch(statement))?;
+            self.adapter.postponed().iter().try_for_each(|statement| file::build(&transaction, statement))?;
         }
         transaction.commit()?;
         let file = FileIdentity::of(&self.path).map_err(|_| gone(&self.path))?;
@@ -289,7 +289,7 @@ impl Owner {
         let Some(open) = &mut self.open else { return };
         let Some(filling) = &mut open.filling else { return };
         if let Some(statement) = filling.next()
-            && let Err(error) = open.connection.execute_batch(&statement)
+            && let Err(error) = file::build(&open.connection, &statement)
         {
             tracing::warn!(store = self.adapter.role().name(), %error, "indexes are built at the next start");
             open.filling = None;
