@@ -80,7 +80,7 @@ impl Outcome {
     /// Starts the result file.
     pub(crate) fn start(&self, out: &mut impl Write) -> io::Result<()> {
         let text = serde_json::to_string_pretty(&self.head)?;
-        let open = text.strip_suffix("\n}").unwrap_or(&text);
+        let open = text.strip_suffix("\n}").expect("a pretty object ends with its brace on a line of its own");
         write!(out, "{open},\n  \"rejections\": [")
     }
 
