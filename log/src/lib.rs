@@ -12,11 +12,13 @@ pub mod partition;
 pub mod port;
 pub mod record;
 mod refusal;
+mod share;
 pub mod sqlite;
 pub mod topics;
 
 pub use port::{Bounds, ConsumerPosition, Log, LogError, LogIdentity, ReadLimit, Retention, TopicSpec};
 pub use record::{Append, RecordBatch, RecordRef};
+pub use share::Share;
 pub use topics::Topics;
 
 /// Tells the time, in UTC microseconds.

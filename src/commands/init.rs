@@ -1,7 +1,7 @@
 //! `init`: creates log, stores and import folders; with `--force-rebuild` empties the stores first, so that the next `up` fills them anew.
 
 use anyhow::{Context, Result};
-use tidemark_log::Log;
+use tidemark_log::{Log, Share};
 
 use crate::arguments::{Common, Init};
 use crate::commands::print_line;
@@ -38,7 +38,7 @@ pub(crate) async fn run(common: &Common, command: &Init, view: &View) -> Result<
         if command.force_rebuild {
             sink.reset().await.with_context(|| format!("emptying the {} store", role.name()))?;
         }
-        sink.open(identity).await.with_context(|| format!("preparing the {} store", role.name()))?;
+        sink.open(identity, &Share::All).await.with_context(|| format!("preparing the {} store", role.name()))?;
         let done = if command.force_rebuild { "emptied; `tidemark up` fills it from the log" } else { "ready" };
         print_line(&format!("{:11} {done}", role.name()))?;
     }

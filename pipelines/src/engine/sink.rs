@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures::future::join;
-use tidemark_log::{Append, crash};
+use tidemark_log::{Append, Share, crash};
 use tidemark_schemas::codec::{DecodeError, decode_state};
 use tidemark_sink_core::{Applied, RejectedRow, Sink, SinkBatch, SinkError, StorePosition, TopicBatch};
 use tokio::time::Instant;
@@ -40,7 +40,7 @@ impl<'p> SinkStage<'p> {
     /// The reading positions as the store says, each within the log's bounds.
     async fn open(&mut self) -> Result<Cursors, Failure> {
         let log = &self.pipeline.log;
-        let positions = self.sink.open(log.identity()).await?;
+        let positions = self.sink.open(log.identity(), &Share::All).await?;
         let mut cursors = Cursors::of(self.pipeline, Side::State).await?;
         for cursor in &mut cursors.list {
             let stands =

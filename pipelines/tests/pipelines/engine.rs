@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use serde_json::json;
 use tidemark_connector_core::progress::load_topic;
 use tidemark_connector_core::receipt::Receipt;
-use tidemark_log::{Append, Log, LogIdentity, ReadLimit, Topics};
+use tidemark_log::{Append, Log, LogIdentity, ReadLimit, Share, Topics};
 use tidemark_pipelines::dead_letters::{self, DeadLetterError, RedriveError};
 use tidemark_pipelines::engine::BatchLimits;
 use tidemark_pipelines::status::StageState;
@@ -255,12 +255,12 @@ impl Sink for Away {
         self.inner.role()
     }
 
-    async fn open(&mut self, log: LogIdentity) -> Result<Vec<StorePosition>, SinkError> {
+    async fn open(&mut self, log: LogIdentity, share: &Share) -> Result<Vec<StorePosition>, SinkError> {
         if self.openings > 0 {
             self.openings -= 1;
             return Err(SinkError::Unavailable { step: "opening graph.db".to_owned(), cause: "database is locked".into() });
         }
-        self.inner.open(log).await
+        self.inner.open(log, share).await
     }
 
     async fn apply(&mut self, batch: &SinkBatch) -> Result<Applied, SinkError> {

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use serde_json::Value;
-use tidemark_log::LogIdentity;
 use tidemark_log::memory::Fault;
+use tidemark_log::{LogIdentity, Share};
 use tidemark_schemas::json::row_to_json;
 use tidemark_sink_core::port::StoreReport;
 use tidemark_sink_core::{Applied, RejectedRow, Role, Sink, SinkBatch, SinkError, StorePosition};
@@ -89,7 +89,7 @@ impl Sink for MemorySink {
         self.role
     }
 
-    async fn open(&mut self, _log: LogIdentity) -> Result<Vec<StorePosition>, SinkError> {
+    async fn open(&mut self, _log: LogIdentity, _share: &Share) -> Result<Vec<StorePosition>, SinkError> {
         if self.chaos.fault(&format!("open {}", self.role.name())) != Fault::None {
             return Err(self.unavailable());
         }

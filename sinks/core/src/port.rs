@@ -5,7 +5,7 @@
 //! nothing and a cut batch leaves nothing half-counted.
 
 use async_trait::async_trait;
-use tidemark_log::{LogError, LogIdentity};
+use tidemark_log::{LogError, LogIdentity, Share};
 
 use crate::batch::SinkBatch;
 
@@ -117,16 +117,17 @@ pub struct StoreReport {
     pub problems: Vec<String>,
 }
 
-/// A store adapter. One owner; all calls in sequence.
+/// A store adapter. One owner for each partition; all calls of a worker in sequence.
 #[async_trait]
 pub trait Sink: Send + 'static {
     /// What the store is for.
     fn role(&self) -> Role;
 
     /// Creates or migrates (additively) what the store needs, binds it to the log's identity on first use and refuses a foreign
-    /// one, resets the positions of entities whose derivation changed, takes a new writer epoch, and returns where it stands.
-    /// Idempotent; called again after every failure.
-    async fn open(&mut self, log: LogIdentity) -> Result<Vec<StorePosition>, SinkError>;
+    /// one, resets the positions of entities whose derivation changed, takes a new writer epoch for the partitions of `share`, and
+    /// returns where it stands on them. Batches then hold only these partitions. Idempotent; called again after every failure and
+    /// whenever the share changes. A store that has one writer at a time may take an epoch for the whole.
+    async fn open(&mut self, log: LogIdentity, share: &Share) -> Result<Vec<StorePosition>, SinkError>;
 
     /// Writes the batch and moves the positions.
     async fn apply(&mut self, batch: &SinkBatch) -> Result<Applied, SinkError>;

@@ -15,7 +15,7 @@ use std::thread::JoinHandle;
 use async_trait::async_trait;
 use rusqlite::{Connection, TransactionBehavior};
 use tidemark_log::sqlite::{ErrorClass, FileIdentity};
-use tidemark_log::{LogIdentity, crash};
+use tidemark_log::{LogIdentity, Share, crash};
 use tidemark_sink_core::{Applied, Role, Sink, SinkBatch, SinkError, SinkRow, StorePosition, StoreReport};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
@@ -169,7 +169,7 @@ impl Sink for SqliteSink {
         self.adapter.role()
     }
 
-    async fn open(&mut self, log: LogIdentity) -> Result<Vec<StorePosition>, SinkError> {
+    async fn open(&mut self, log: LogIdentity, _share: &Share) -> Result<Vec<StorePosition>, SinkError> {
         self.run(move |owner, _| owner.open(log)).await
     }
 

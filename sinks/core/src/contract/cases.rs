@@ -5,7 +5,7 @@ use std::future::Future;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
-use tidemark_log::LogIdentity;
+use tidemark_log::{LogIdentity, Share};
 use tidemark_schemas::State;
 use uuid::Uuid;
 
@@ -55,7 +55,7 @@ fn whole_batch(fixture: &Fixture, from: u64) -> SinkBatch {
 
 async fn opened(store: &dyn StoreHarness) -> Box<dyn Sink> {
     let mut sink = store.sink();
-    sink.open(LOG).await.expect("a fresh store opens");
+    sink.open(LOG, &Share::All).await.expect("a fresh store opens");
     sink
 }
 
@@ -187,7 +187,7 @@ pub(super) async fn cancelled_in_mid_apply(fixture: &Fixture, cut: &dyn StoreHar
             outcome.expect("the store takes the batch");
         }
     }
-    let positions = sink.open(LOG).await.expect("a cancelled sink opens again");
+    let positions = sink.open(LOG, &Share::All).await.expect("a cancelled sink opens again");
     let mut rest = batch.clone();
     rest.parts.retain(|part| !positions.iter().any(|known| known.entity == part.entity.name && known.next == part.next));
     let whole = rest.parts.len() == batch.parts.len() || rest.parts.is_empty();
@@ -220,7 +220,7 @@ pub(super) async fn reopened_it_stands_where_it_stood(fixture: &Fixture, store: 
     let before = contents(store).await;
     let mut sink = store.sink();
     assert_eq!(sink.positions().await.expect("positions are readable without an owner"), seen);
-    let mut positions = sink.open(LOG).await.expect("a store opens again");
+    let mut positions = sink.open(LOG, &Share::All).await.expect("a store opens again");
     positions.sort_by(|one, other| (&one.entity, one.partition).cmp(&(&other.entity, other.partition)));
     assert_eq!(positions, seen, "a reopened store stands where it stood");
     for part in &batch.parts {
@@ -239,7 +239,7 @@ pub(super) async fn a_foreign_log_is_refused(fixture: &Fixture, store: &dyn Stor
     let restored = LogIdentity { generation: LOG.generation + 1, ..LOG };
     for foreign in [another, restored] {
         let mut sink = store.sink();
-        match sink.open(foreign).await {
+        match sink.open(foreign, &Share::All).await {
             Err(SinkError::ForeignLog(text)) => {
                 assert!(text.contains("--force-rebuild"), "the remedy is named: {text}");
             }
@@ -277,7 +277,7 @@ pub(super) async fn reset_empties_and_refills(fixture: &Fixture, store: &dyn Sto
     let mut sink = store.sink();
     sink.reset().await.expect("a store can be emptied");
     let another = LogIdentity { id: Uuid::from_u128(0xF0), ..LOG };
-    let positions = sink.open(another).await.expect("an emptied store belongs to no log yet");
+    let positions = sink.open(another, &Share::All).await.expect("an emptied store belongs to no log yet");
     assert!(positions.iter().all(|position| position.next == 0), "positions go with the rows");
     assert!(contents(store).await.values().all(BTreeMap::is_empty), "nothing is left");
     apply(&mut sink, &whole_batch(fixture, 0)).await;

@@ -1,6 +1,7 @@
 //! Random histories, cut into batches at random, with repeats: a store ends as one that saw only the last states.
 
 use proptest::prelude::*;
+use tidemark_log::Share;
 use tidemark_schemas::{Catalog, State};
 use tidemark_sink_core::contract::{Fixture, LOG, StoreHarness};
 
@@ -41,7 +42,7 @@ fn state(fixture: &Fixture, step: &Step, version: u64) -> State<'static> {
 /// Delivers the states in batches; some of them twice, at later offsets, as after a crash.
 async fn deliver(store: &Store, fixture: &Fixture, entity: &str, batches: &[(Vec<State<'static>>, bool)]) {
     let mut sink = store.sink();
-    sink.open(LOG).await.unwrap();
+    sink.open(LOG, &Share::All).await.unwrap();
     let mut from = 0;
     for (states, again) in batches {
         for _ in 0..=usize::from(*again) {

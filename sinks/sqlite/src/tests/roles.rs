@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
+use tidemark_log::Share;
 use tidemark_schemas::Catalog;
 use tidemark_sink_core::contract::{Fixture, LOG, StoreHarness};
 use tidemark_sink_core::embedder::ngram::NgramEmbedder;
@@ -16,7 +17,7 @@ use crate::{Query, analytics, graph, relational, search, vector as vector_store}
 async fn filled(kind: Kind, fixture: &Fixture) -> (Store, Box<dyn Sink>) {
     let store = Store::fresh(kind, fixture.catalog());
     let mut sink = store.sink();
-    sink.open(LOG).await.unwrap();
+    sink.open(LOG, &Share::All).await.unwrap();
     let order = fixture.order("O1", "C1", &["BOTOX|1", "FILLER"], 1);
     let project = fixture.state("project", r#"{"project_code":"FILLER","name":"玻尿酸填充","standard_price":"3980.00"}"#, 1);
     let relation = fixture.state(
@@ -149,7 +150,7 @@ async fn the_ends_of_an_edge_may_stand_in_a_record() {
     let fixture = Fixture::new(Catalog::with_files(&[("link.avsc".to_owned(), link.to_owned())]).unwrap());
     let store = Store::fresh(Kind::Graph, fixture.catalog());
     let mut sink = store.sink();
-    sink.open(LOG).await.unwrap();
+    sink.open(LOG, &Share::All).await.unwrap();
     let row = r#"{"link_code":"L1","ends":{"from_type":"CUSTOMER","from_code":"C1","to_type":"PROJECT","to_code":"P1"}}"#;
     let applied = sink.apply(&fixture.batch("link", 0, &[fixture.state("link", row, 1)])).await.unwrap();
     assert_eq!(applied.written, 1);
@@ -212,7 +213,7 @@ async fn unchanged_text_is_not_embedded_again_and_refused_text_is_named() {
     let store = Store::fresh(Kind::Vector, fixture.catalog());
     let counting = Arc::new(Counting::default());
     let mut sink = vector_store(store.path(), fixture.catalog().clone(), counting.clone());
-    sink.open(LOG).await.unwrap();
+    sink.open(LOG, &Share::All).await.unwrap();
     let row = |consultant: &str, notes: &str, version| {
         fixture.state(
             "customer",
@@ -284,7 +285,7 @@ async fn the_views_add_up_to_the_fen() {
     let fixture = fixture();
     let store = Store::fresh(Kind::Analytics, fixture.catalog());
     let mut sink = store.sink();
-    sink.open(LOG).await.unwrap();
+    sink.open(LOG, &Share::All).await.unwrap();
     let order = |number: &str, customer: &str, date: &str, lines: &[(&str, &str)], refund: &str, status: &str| {
         let items: Vec<String> = (1..)
             .zip(lines)
@@ -345,7 +346,7 @@ async fn the_views_add_up_to_the_fen() {
     assert_eq!(store.query(inactive), Vec::<String>::new(), "180 days sharp are not more than 180");
     store.connection().execute_batch("UPDATE tidemark_parameter SET today = '2026-08-01'").unwrap();
     assert_eq!(store.query(inactive), ["C2|2026-02-01|181", "C3|2026-01-31|182"]);
-    sink.open(LOG).await.unwrap();
+    sink.open(LOG, &Share::All).await.unwrap();
     assert_eq!(store.query("SELECT today FROM tidemark_parameter"), ["2026-08-01"], "what a reader chose stays");
 }
 

@@ -3,6 +3,7 @@
 use std::fs;
 use std::time::Duration;
 
+use tidemark_log::Share;
 use tidemark_schemas::Catalog;
 use tidemark_sink_core::contract::{Fixture, LOG, StoreHarness};
 use tidemark_sink_core::{Role, SinkError};
@@ -34,7 +35,7 @@ async fn a_removed_file_is_made_and_filled_anew() {
     for kind in KINDS {
         let store = Store::fresh(kind, fixture.catalog());
         let mut sink = store.sink();
-        sink.open(LOG).await.unwrap();
+        sink.open(LOG, &Share::All).await.unwrap();
         let first = fixture.batch("customer", 0, &[fixture.customer("C1", "张三", 1)]);
         sink.apply(&first).await.unwrap();
         for suffix in ["", "-wal", "-shm"] {
@@ -43,7 +44,7 @@ async fn a_removed_file_is_made_and_filled_anew() {
         let second = fixture.batch("customer", 1, &[fixture.customer("C2", "李四", 2)]);
         let error = sink.apply(&second).await.unwrap_err();
         assert!(matches!(error, SinkError::Unavailable { .. }), "{error}");
-        assert_eq!(sink.open(LOG).await.unwrap(), [], "{kind:?}: a new store stands nowhere");
+        assert_eq!(sink.open(LOG, &Share::All).await.unwrap(), [], "{kind:?}: a new store stands nowhere");
         sink.apply(&first).await.unwrap();
         sink.apply(&second).await.unwrap();
         assert_eq!(store.rows("customer").await.len(), 2, "{kind:?}");
@@ -55,7 +56,7 @@ async fn a_locked_file_is_unavailable_and_then_goes_on() {
     let fixture = fixture();
     let store = Store::fresh(Kind::Graph, fixture.catalog());
     let mut sink = store.sink();
-    sink.open(LOG).await.unwrap();
+    sink.open(LOG, &Share::All).await.unwrap();
     let lock = store.connection();
     lock.execute_batch("BEGIN IMMEDIATE").unwrap();
     let batch = fixture.batch("customer", 0, &[fixture.customer("C1", "张三", 1)]);
@@ -65,10 +66,10 @@ async fn a_locked_file_is_unavailable_and_then_goes_on() {
         without_folder(&told(&error), &store),
         "writing data/store.db: the store is unavailable: database is locked: Error code 5: database is locked"
     );
-    let error = store.sink().open(LOG).await.unwrap_err();
+    let error = store.sink().open(LOG, &Share::All).await.unwrap_err();
     assert!(matches!(error, SinkError::Unavailable { .. }), "opening a locked store: {error}");
     lock.execute_batch("ROLLBACK").unwrap();
-    sink.open(LOG).await.unwrap();
+    sink.open(LOG, &Share::All).await.unwrap();
     assert_eq!(sink.apply(&batch).await.unwrap().written, 1);
 }
 
@@ -77,7 +78,7 @@ async fn a_missing_folder_is_unavailable() {
     let fixture = fixture();
     let store = Store::fresh(Kind::Relational, fixture.catalog());
     let path = store.path().join("nowhere").join("store.db");
-    let error = crate::relational(path, fixture.catalog().clone()).open(LOG).await.unwrap_err();
+    let error = crate::relational(path, fixture.catalog().clone()).open(LOG, &Share::All).await.unwrap_err();
     assert!(matches!(error, SinkError::Unavailable { .. }), "{error}");
 }
 
@@ -86,23 +87,23 @@ async fn files_that_are_no_store_of_ours_are_refused_with_the_remedy() {
     let fixture = fixture();
     let store = Store::fresh(Kind::Relational, fixture.catalog());
     fs::write(store.path(), "this is no SQLite file, but long enough to be looked at as one".repeat(20)).unwrap();
-    let damaged = store.sink().open(LOG).await.unwrap_err();
+    let damaged = store.sink().open(LOG, &Share::All).await.unwrap_err();
     let reported = store.sink().check(LOG).await;
     assert_eq!(reported.problems.len(), 1, "{reported:?}");
     store.sink().reset().await.unwrap();
     assert!(!store.path().exists(), "a reset takes a damaged file away");
 
     store.connection().execute_batch("CREATE TABLE accounts(id)").unwrap();
-    let another = store.sink().open(LOG).await.unwrap_err();
+    let another = store.sink().open(LOG, &Share::All).await.unwrap_err();
     fs::remove_file(store.path()).unwrap();
 
-    store.sink().open(LOG).await.unwrap();
-    let swapped = crate::graph(store.path(), fixture.catalog().clone()).open(LOG).await.unwrap_err();
+    store.sink().open(LOG, &Share::All).await.unwrap();
+    let swapped = crate::graph(store.path(), fixture.catalog().clone()).open(LOG, &Share::All).await.unwrap_err();
     store.connection().execute_batch("UPDATE tidemark_meta SET value = 9 WHERE name = 'format'").unwrap();
-    let newer = store.sink().open(LOG).await.unwrap_err();
+    let newer = store.sink().open(LOG, &Share::All).await.unwrap_err();
     store.connection().execute_batch("UPDATE tidemark_meta SET value = 1 WHERE name = 'format'").unwrap();
     let foreign = tidemark_log::LogIdentity { generation: 3, ..LOG };
-    let foreign = store.sink().open(foreign).await.unwrap_err();
+    let foreign = store.sink().open(foreign, &Share::All).await.unwrap_err();
     assert!(matches!(foreign, SinkError::ForeignLog(_)));
     for error in [&damaged, &another, &swapped, &newer] {
         assert!(matches!(error, SinkError::Fatal { .. }), "{error}");
@@ -118,7 +119,7 @@ async fn a_changed_derivation_reads_again_and_writes_what_is_not_older() {
     for kind in KINDS {
         let store = Store::fresh(kind, fixture.catalog());
         let mut sink = store.sink();
-        sink.open(LOG).await.unwrap();
+        sink.open(LOG, &Share::All).await.unwrap();
         let customers = [fixture.customer("C1", "张三", 1), fixture.customer("C2", "李四", 2)];
         sink.apply(&fixture.batch("customer", 0, &customers)).await.unwrap();
         let before = store.rows("customer").await;
@@ -133,10 +134,10 @@ async fn a_changed_derivation_reads_again_and_writes_what_is_not_older() {
         };
         store.connection().execute_batch(&format!("UPDATE tidemark_derivation SET fingerprint = 0; {spoil}")).unwrap();
         let mut sink = store.sink();
-        let positions = sink.open(LOG).await.unwrap();
+        let positions = sink.open(LOG, &Share::All).await.unwrap();
         assert!(positions.iter().all(|position| position.next == 0), "{kind:?}: {positions:?}");
         sink.apply(&fixture.batch("customer", 0, &customers[..1])).await.unwrap();
-        assert_eq!(sink.open(LOG).await.unwrap()[0].next, 1, "{kind:?}: a second start goes on with the refresh");
+        assert_eq!(sink.open(LOG, &Share::All).await.unwrap()[0].next, 1, "{kind:?}: a second start goes on with the refresh");
         sink.apply(&fixture.batch("customer", 1, &customers[1..])).await.unwrap();
         assert_eq!(store.rows("customer").await, before, "{kind:?}: refreshed");
         let repeat = sink.apply(&fixture.batch("customer", 2, &customers)).await.unwrap();
@@ -158,12 +159,12 @@ async fn a_new_field_adds_a_column_and_an_old_one_keeps_its_own() {
     for kind in [Kind::Relational, Kind::Analytics] {
         let mut store = Store::fresh(kind, old.catalog());
         let mut sink = store.sink();
-        sink.open(LOG).await.unwrap();
+        sink.open(LOG, &Share::All).await.unwrap();
         sink.apply(&old.batch("voucher", 0, &[old.state("voucher", r#"{"code":"V1","colour":"红"}"#, 1)])).await.unwrap();
         drop(sink);
         store.catalog = new.catalog().clone();
         let mut sink = store.sink();
-        assert_eq!(sink.open(LOG).await.unwrap()[0].next, 0);
+        assert_eq!(sink.open(LOG, &Share::All).await.unwrap()[0].next, 0);
         sink.apply(&new.batch("voucher", 0, &[new.state("voucher", r#"{"code":"V1","motto":"美"}"#, 1)])).await.unwrap();
         assert_eq!(store.query("SELECT colour, motto FROM voucher"), ["红|美"]);
     }
@@ -185,14 +186,14 @@ async fn indexes_come_when_the_first_fill_is_over() {
 
     let idle = Store::fresh(Kind::Relational, fixture.catalog());
     let mut sink = idle.sink();
-    sink.open(LOG).await.unwrap();
+    sink.open(LOG, &Share::All).await.unwrap();
     sink.apply(&fixture.batch("customer", 0, &many)).await.unwrap();
     assert_eq!(idle.query(none), ["0"], "not while it is filled");
     wait_for_indexes(&idle).await;
 
     let trickling = Store::fresh(Kind::Relational, fixture.catalog());
     let mut sink = trickling.sink();
-    sink.open(LOG).await.unwrap();
+    sink.open(LOG, &Share::All).await.unwrap();
     for (from, state) in (0..).zip(&many[..80]) {
         sink.apply(&fixture.batch("customer", from, std::slice::from_ref(state))).await.unwrap();
     }
@@ -200,14 +201,14 @@ async fn indexes_come_when_the_first_fill_is_over() {
 
     let reopened = Store::fresh(Kind::Relational, fixture.catalog());
     let mut sink = reopened.sink();
-    sink.open(LOG).await.unwrap();
+    sink.open(LOG, &Share::All).await.unwrap();
     sink.apply(&fixture.batch("customer", 0, &many)).await.unwrap();
-    sink.open(LOG).await.unwrap();
+    sink.open(LOG, &Share::All).await.unwrap();
     assert_eq!(reopened.query(none), ["1"], "an open makes what is missing");
 
     let closed = Store::fresh(Kind::Relational, fixture.catalog());
     let mut sink = closed.sink();
-    sink.open(LOG).await.unwrap();
+    sink.open(LOG, &Share::All).await.unwrap();
     sink.apply(&fixture.batch("customer", 0, &many)).await.unwrap();
     drop(sink);
     assert_eq!(closed.query(none), ["1"], "a store that is closed is whole");
@@ -222,7 +223,7 @@ async fn check_tells_version_file_and_rows() {
         assert_eq!(store.sink().check(LOG).await.problems, Vec::<String>::new(), "a store that is not there yet is no problem");
         assert!(!store.path().exists(), "a look makes nothing");
         let mut sink = store.sink();
-        sink.open(LOG).await.unwrap();
+        sink.open(LOG, &Share::All).await.unwrap();
         sink.apply(&fixture.batch("customer", 0, &[fixture.customer("C1", "张三", 1)])).await.unwrap();
         let report = sink.check(LOG).await;
         assert_eq!(report.problems, Vec::<String>::new());
