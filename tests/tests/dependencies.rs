@@ -18,13 +18,37 @@ const EDGES: &[(&str, &[&str])] = &[
     ("tidemark-sink-core", &["schemas", "log"]),
     ("tidemark-connector-file", &["schemas", "log", "connector-core"]),
     ("tidemark-sink-sqlite", &["schemas", "log", "sink-core"]),
+    ("tidemark-sink-postgres", &["schemas", "log", "sink-core"]),
+    ("tidemark-sink-nebula", &["schemas", "log", "sink-core"]),
+    ("tidemark-sink-qdrant", &["schemas", "log", "sink-core"]),
+    ("tidemark-sink-clickhouse", &["schemas", "log", "sink-core"]),
     ("tidemark-pipelines", &["schemas", "log", "connector-core", "sink-core"]),
-    ("tidemark", &["schemas", "log", "connector-core", "connector-file", "sink-core", "sink-sqlite", "pipelines"]),
+    (
+        "tidemark",
+        &[
+            "schemas",
+            "log",
+            "connector-core",
+            "connector-file",
+            "sink-core",
+            "sink-sqlite",
+            "sink-postgres",
+            "sink-nebula",
+            "sink-qdrant",
+            "sink-clickhouse",
+            "pipelines",
+        ],
+    ),
 ];
 
 /// Vendor crate → the crates that may use it outside tests. Its types appear in no public signature.
 const VENDORS: &[(&str, &[&str])] = &[
     ("rusqlite", &["tidemark-log", "tidemark-sink-sqlite"]),
+    ("rdkafka", &["tidemark-log"]),
+    ("sqlx", &["tidemark-sink-postgres"]),
+    ("clickhouse", &["tidemark-sink-clickhouse"]),
+    ("qdrant-client", &["tidemark-sink-qdrant"]),
+    ("tokio-rustls", &["tidemark-sink-nebula"]),
     ("apache-avro", &["tidemark-schemas"]),
     ("backoff", &["tidemark-pipelines"]),
     ("reqwest", &["tidemark-sink-core"]),

@@ -1,0 +1,1 @@
+//! The graph sink on NebulaGraph, with a small client of its own.

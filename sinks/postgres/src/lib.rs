@@ -1,0 +1,1 @@
+//! The relational sink on Postgres.

@@ -1,0 +1,1 @@
+//! The vector sink on Qdrant.
