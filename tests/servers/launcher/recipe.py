@@ -1,0 +1,67 @@
+"""What a server's folder must say about it: `<name>/recipe.py` holds one subclass, named `Server`."""
+
+import importlib.util
+import signal
+import subprocess
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from launcher import install, place
+
+
+@dataclass
+class Command:
+    """How the server process is started."""
+
+    arguments: list[str]
+    environment: dict[str, str] = field(default_factory=dict)
+    user: str | None = None
+
+
+class Recipe:
+    """One kind of server. The folder is its own, made before `prepare`; it survives `kill` and `stop`."""
+
+    name: str
+    variable: str
+    stop_signal = signal.SIGTERM
+    # Packages that only root may use need a folder that another user can reach.
+    user: str | None = None
+
+    def install(self) -> None:
+        """Gets what is missing on this machine."""
+        install.python(self.name)
+
+    def prepare(self, folder: Path, port: int) -> None:
+        """Before the first start in an empty folder."""
+
+    def command(self, folder: Path, port: int) -> Command:
+        raise NotImplementedError
+
+    def address(self, port: int) -> str:
+        """What the tests are given."""
+        return f"127.0.0.1:{port}"
+
+    def probe(self, address: str) -> None:
+        """Asks the server something that only a working one answers; raises where it does not.
+
+        By default through the official client: `probe.py ADDRESS` in the server's folder."""
+        python = install.python(self.name)
+        script = place.SOURCES / self.name / "probe.py"
+        subprocess.run(
+            [str(python), "-B", str(script), address], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True, timeout=30
+        )
+
+
+def names() -> list[str]:
+    return sorted(path.parent.name for path in place.SOURCES.glob("*/recipe.py") if path.parent.name != "launcher")
+
+
+def load(name: str) -> Recipe:
+    """The recipe of a kind, or of one instance of it (`kafka` and `kafka@crash` have the same)."""
+    kind = name.partition("@")[0]
+    if kind not in names():
+        raise SystemExit(f"no such server: {kind} (there are: {', '.join(names())})")
+    spec = importlib.util.spec_from_file_location(f"recipe_{kind}", place.SOURCES / kind / "recipe.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.Server()
