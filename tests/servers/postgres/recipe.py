@@ -51,6 +51,8 @@ class Server(Recipe):
         install.run([*become, *initdb, "--encoding", "UTF8", "--locale", "C.UTF-8", "--no-sync"], cwd=folder)
 
     def command(self, folder: Path, port: int) -> Command:
+        # Left by a kill -9. Where nobody collects the dead process its number still looks taken, and the server would not start.
+        (folder / "data/postmaster.pid").unlink(missing_ok=True)
         settings = [f"--{name}={value}" for name, value in {**SETTINGS, "port": str(port)}.items()]
         return Command([str(programs() / "postgres"), "-D", str(folder / "data"), *settings], user=self.user)
 
