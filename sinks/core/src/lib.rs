@@ -1,10 +1,12 @@
-//! What every sink shares: the port, batches of after-images, embedders, text templates, and the contract suite that each
-//! adapter passes.
+//! What every sink shares: the port, batches of after-images, references as tables show them, embedders, text templates, and
+//! the contract suite that each adapter passes.
 
 pub mod batch;
 pub mod contract;
 pub mod embedder;
 pub mod port;
+pub mod references;
+pub mod report;
 pub mod template;
 
 pub use batch::{SinkBatch, SinkRow, TopicBatch};

@@ -10,9 +10,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rusqlite::Connection;
-use tidemark_schemas::attributes::Target;
-use tidemark_schemas::entity::{FieldType, ReferencePath};
 use tidemark_schemas::{Catalog, Entity};
+use tidemark_sink_core::references::{Pointer, indexed_columns, pointers};
 use tidemark_sink_core::{Role, SinkBatch, SinkRow};
 
 use crate::failure::Failure;
@@ -32,7 +31,7 @@ pub fn ddl(entity: &Entity) -> Vec<String> {
 }
 
 fn index_ddl(entity: &Entity) -> impl Iterator<Item = String> {
-    table::indexed_columns(entity).into_iter().map(|column| {
+    indexed_columns(entity).into_iter().map(|column| {
         let (index, table) = (quoted(&format!("{}_{column}", entity.name)), quoted(&entity.name));
         format!("CREATE INDEX IF NOT EXISTS {index} ON {table}({})", quoted(column))
     })
@@ -45,19 +44,7 @@ pub fn columns(entity: &Entity) -> Vec<String> {
 
 /// The statement that makes the view of dangling references.
 pub fn dangling_reference_ddl(catalog: &Catalog) -> String {
-    let mut selects = Vec::new();
-    for entity in catalog.entities() {
-        for reference in &entity.references {
-            match &reference.reference.target {
-                Target::Entity(target) => selects.push(dangling_select(entity, reference, target, None)),
-                Target::By { field, cases } => {
-                    for (value, target) in cases {
-                        selects.push(dangling_select(entity, reference, target, Some((field, value))));
-                    }
-                }
-            }
-        }
-    }
+    let mut selects: Vec<String> = pointers(catalog).iter().map(dangling_select).collect();
     if selects.is_empty() {
         selects.push(
             "SELECT NULL AS entity, NULL AS key, NULL AS field, NULL AS target_entity, NULL AS target_key WHERE 0".to_owned(),
@@ -66,20 +53,16 @@ pub fn dangling_reference_ddl(catalog: &Catalog) -> String {
     format!("CREATE VIEW {DANGLING_REFERENCE} AS\n{}", selects.join("\nUNION ALL\n"))
 }
 
-fn dangling_select(entity: &Entity, reference: &ReferencePath, target: &str, case: Option<(&str, &str)>) -> String {
-    let table = quoted(&entity.name);
-    let (value, field, source, by) = match (&reference.item, column(entity, reference)) {
-        (None, column) => {
-            let prefix =
-                reference.path.dotted.rsplit_once('.').map_or_else(String::new, |(way, _)| format!("{}_", way.replace('.', "_")));
-            let by = |name: &str| format!("t.{}", quoted(&format!("{prefix}{name}")));
-            (format!("t.{}", quoted(&column)), column, format!("{table} AS t"), case.map(|(name, value)| (by(name), value)))
-        }
-        (Some((position, _)), list) => {
-            let item = item_field(entity, reference, *position);
-            let of_item = |name: &str| format!("line.value ->> {}", literal(&format!("$.{}", quoted(name))));
-            let source = format!("{table} AS t, json_each(t.{}) AS line", quoted(&list));
-            (of_item(&item), format!("{list}.{item}"), source, case.map(|(name, value)| (of_item(name), value)))
+fn dangling_select(pointer: &Pointer<'_>) -> String {
+    let table = quoted(&pointer.entity.name);
+    let column = |name: &str| format!("t.{}", quoted(name));
+    let of_item = |name: &str| format!("line.value ->> {}", literal(&format!("$.{}", quoted(name))));
+    let condition = pointer.condition.as_ref();
+    let (value, source, by) = match pointer.item {
+        None => (column(pointer.column), format!("{table} AS t"), condition.map(|(name, value)| (column(name), value))),
+        Some(item) => {
+            let source = format!("{table} AS t, json_each({}) AS line", column(pointer.column));
+            (of_item(item), source, condition.map(|(name, value)| (of_item(name), value)))
         }
     };
     // A target's key is the value with `\` before what would part a composite key.
@@ -89,30 +72,11 @@ fn dangling_select(entity: &Entity, reference: &ReferencePath, target: &str, cas
         "SELECT {} AS entity, t.\"key\" AS key, {} AS field, {} AS target_entity, {key} AS target_key\n  FROM {source}\n  \
          WHERE t.\"deleted_at\" IS NULL AND {value} IS NOT NULL{condition}\n    \
          AND NOT EXISTS (SELECT 1 FROM {} AS r WHERE r.\"key\" = {key} AND r.\"deleted_at\" IS NULL)",
-        literal(&entity.name),
-        literal(&field),
-        literal(target),
-        quoted(target)
+        literal(&pointer.entity.name),
+        literal(&pointer.field()),
+        literal(pointer.target),
+        quoted(pointer.target)
     )
-}
-
-/// The column that holds the reference, or the list that it stands in.
-fn column(entity: &Entity, reference: &ReferencePath) -> String {
-    let column = entity.columns.iter().find(|column| column.path == reference.path);
-    column.expect("references stand in leaf fields or in lists, which are columns").name.clone()
-}
-
-fn item_field(entity: &Entity, reference: &ReferencePath, position: usize) -> String {
-    let column = entity.columns.iter().find(|column| column.path == reference.path);
-    let number = column.expect("a list is a column").number;
-    let record = match &entity.field(number).kind {
-        FieldType::Array(items) => match &**items {
-            FieldType::Record(item) => Some(item),
-            _ => None,
-        },
-        _ => None,
-    };
-    record.expect("a reference with a position stands in a list of records").fields[position].name.clone()
 }
 
 /// The adapter.

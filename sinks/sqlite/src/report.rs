@@ -4,6 +4,7 @@ use std::path::Path;
 
 use rusqlite::{Connection, TransactionBehavior};
 use tidemark_log::LogIdentity;
+use tidemark_sink_core::report::{grouped, told};
 use tidemark_sink_core::{SinkError, StorePosition, StoreReport};
 
 use crate::failure::Failure;
@@ -79,29 +80,4 @@ fn try_check(path: &Path, adapter: &dyn Adapter, log: LogIdentity, problems: &mu
         }
     }
     Ok(rows)
-}
-
-/// An error with its causes, on one line.
-fn told(error: &SinkError) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(inner) = cause {
-        text.push_str(": ");
-        text.push_str(&inner.to_string());
-        cause = inner.source();
-    }
-    text
-}
-
-/// `1,234,567`.
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (position, digit) in digits.chars().enumerate() {
-        if position > 0 && (digits.len() - position).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }

@@ -10,6 +10,7 @@ use rusqlite::Connection;
 use tidemark_schemas::entity::{Column, FieldType};
 use tidemark_schemas::{Cell, Entity};
 use tidemark_sink_core::SinkRow;
+use tidemark_sink_core::references::indexed_columns;
 
 use crate::statement::{Binder, Ladder, ROWS_MAX, excluded_list, quoted, quoted_list, sql_type};
 
@@ -133,15 +134,6 @@ pub(crate) fn add_missing<'c>(
         }
     }
     Ok(())
-}
-
-/// The columns that hold references outside lists: those that the relational store indexes.
-pub(crate) fn indexed_columns(entity: &Entity) -> Vec<&str> {
-    let scalars = entity.references.iter().filter(|reference| reference.item.is_none());
-    scalars
-        .filter_map(|reference| entity.columns.iter().find(|column| column.path == reference.path))
-        .map(|column| column.name.as_str())
-        .collect()
 }
 
 /// Names of a table's columns, in order.
