@@ -24,8 +24,8 @@ RUN = ROOT / "run"
 LOCKS = ROOT / "locks"
 
 # Below the range from which the kernel gives out ports to clients: a server that is down for a moment must find its port free
-# again, and a client that knocks meanwhile must not be connected with itself.
-PORTS = range(21000, 32000)
+# again, and a client that knocks meanwhile must not be connected with itself. In pairs: the second one is the server's own.
+PORTS = range(21000, 32000, 2)
 
 
 @dataclass
@@ -75,20 +75,24 @@ def lock(name: str):
 
 
 def free_port() -> int:
-    """A port that nobody listens on and that no other server of ours was given."""
+    """A port that nobody listens on, nor on the next one, and that no other server of ours was given."""
     given = {server.port for server in map(known, names_known()) if server}
     start = (os.getpid() * 7919 + time.monotonic_ns()) % len(PORTS)
     for step in range(len(PORTS)):
         port = PORTS[(start + step) % len(PORTS)]
-        if port in given:
-            continue
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-                return port
-            except OSError:
-                continue
+        if port not in given and can_listen(port) and can_listen(port + 1):
+            return port
     raise RuntimeError(f"no free port between {PORTS.start} and {PORTS.stop}")
+
+
+def can_listen(port: int) -> bool:
+    with socket.socket() as trial:
+        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            trial.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
 
 
 def birth(pid: int) -> int | None:
