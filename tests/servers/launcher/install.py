@@ -38,40 +38,46 @@ def apt_update() -> None:
 def python(name: str) -> Path:
     """The interpreter of that server's own environment, with exactly its requirements.txt."""
     requirements = place.SOURCES / name / "requirements.txt"
-    wanted = hashlib.sha256(requirements.read_bytes() + sys.version.encode()).hexdigest()
-    folder = place.SOFTWARE / name
-    mark = folder / "installed"
-    with place.lock(f"install-{name}"):
-        if not mark.exists() or mark.read_text() != wanted:
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir(parents=True)
-            try:
-                run([sys.executable, "-m", "venv", str(folder / "venv")])
-            except RuntimeError:
-                # Debian leaves the half of its venv module that makes pip out of its python3.
-                apt("python3-venv")
-                run([sys.executable, "-m", "venv", "--clear", str(folder / "venv")])
-            pip = [str(folder / "venv/bin/python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-            run([*pip, "--requirement", str(requirements)])
-            mark.write_text(wanted)
-    return folder / "venv/bin/python"
+
+    def fill(folder: Path) -> None:
+        make = [sys.executable, "-m", "venv", "--clear", str(folder)]
+        try:
+            run(make)
+        except RuntimeError:
+            # Debian leaves the half of its venv module that makes pip out of its python3.
+            apt("python3-venv")
+            run(make)
+        pip = [str(folder / "bin/python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        run([*pip, "--requirement", str(requirements)])
+
+    return once(f"{name}-python", requirements.read_bytes() + sys.version.encode(), fill) / "bin/python"
 
 
 def jars(name: str) -> Path:
     """The folder with the jars of that server's pom.xml."""
     program("java", "openjdk-17-jre-headless")
     pom = place.SOURCES / name / "pom.xml"
-    wanted = hashlib.sha256(pom.read_bytes()).hexdigest()
-    folder = place.SOFTWARE / f"{name}-jars"
+
+    def fill(folder: Path) -> None:
+        program("mvn", "maven")
+        run(["mvn", "-q", "-B", "-f", str(pom), "dependency:copy-dependencies", f"-DoutputDirectory={folder}"])
+
+    return once(f"{name}-jars", pom.read_bytes(), fill)
+
+
+def once(name: str, wanted: bytes, fill) -> Path:
+    """The folder that `fill` fills for just this list. Another list has another folder: a running server keeps its files."""
+    folder = place.SOFTWARE / f"{name}-{hashlib.sha256(wanted).hexdigest()[:12]}"
     mark = folder / "installed"
-    with place.lock(f"install-{name}-jars"):
-        if not mark.exists() or mark.read_text() != wanted:
-            program("mvn", "maven")
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir(parents=True)
-            run(["mvn", "-q", "-B", "-f", str(pom), "dependency:copy-dependencies", f"-DoutputDirectory={folder / 'lib'}"])
-            mark.write_text(wanted)
-    return folder / "lib"
+    if not mark.exists():
+        with place.lock(folder.name):
+            if not mark.exists():
+                # Not made elsewhere and renamed: an environment of Python's knows its own path.
+                shutil.rmtree(folder, ignore_errors=True)
+                folder.mkdir(parents=True)
+                fill(folder)
+                mark.touch()
+    return folder
 
 
 def run(command: list[str], **options) -> str:
