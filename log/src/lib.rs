@@ -1,12 +1,14 @@
-//! The log: the port that everything else sees, its embedded adapter on SQLite, and an in-memory one for simulations.
+//! The log: the port that everything else sees, its adapters on SQLite and on Apache Kafka, and an in-memory one for simulations.
 //!
-//! Guarantees: an append is all or nothing, consumer positions included; offsets of a partition rise by one; a record that was
+//! Guarantees: an append with consumer positions is all or nothing; offsets of a partition rise; a record that was
 //! read once is read again at the same offset until retention or compaction removes it. A log has a random id and a
 //! generation, so that nobody takes one log for another.
 
 pub mod contract;
 pub mod crash;
 pub mod embedded;
+pub mod kafka;
+pub mod membership;
 pub mod memory;
 pub mod partition;
 pub mod port;
@@ -16,6 +18,7 @@ mod share;
 pub mod sqlite;
 pub mod topics;
 
+pub use membership::{Assignment, Membership};
 pub use port::{Bounds, ConsumerPosition, Log, LogError, LogIdentity, ReadLimit, Retention, TopicSpec};
 pub use record::{Append, RecordBatch, RecordRef};
 pub use share::Share;

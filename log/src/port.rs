@@ -3,14 +3,16 @@
 //! Relies on: one owner per consumer name (the engine's stage lock, or the consumer group).
 //! On failure: an `Unavailable` error left nothing behind or its outcome is unknown to the caller, who may only repeat what is
 //! idempotent; `Stale` means that another owner moved the position, and this one must stop.
-//! Deliberately not here: group assignment and fencing, which live in the Kafka adapter.
+//! Deliberately not here: how workers agree on their shares, which each adapter does in its own way.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::watch;
 use uuid::Uuid;
 
+use crate::membership::{Alone, Membership};
 use crate::record::{Append, RecordBatch};
 
 /// Which log this is.
@@ -56,7 +58,7 @@ pub struct TopicSpec {
 pub struct Bounds {
     /// First offset that may still be there.
     pub start: u64,
-    /// Offset of the next record to be appended.
+    /// Offset of the next record to be appended; on Kafka the end of what is committed.
     pub end: u64,
 }
 
@@ -113,6 +115,9 @@ pub enum LogError {
     /// The file or record is damaged, newer than this program, or not a log; the text names the file and the remedy.
     #[error("{0}")]
     Damaged(String),
+    /// Topics are set otherwise than the promise needs; the text names topic, setting, what was found, and the remedy.
+    #[error("{0}")]
+    Settings(String),
     /// A topic or partition that is not there.
     #[error("no such topic or partition: {0}")]
     NoSuchTopic(String),
@@ -139,14 +144,19 @@ pub trait Log: Send + Sync + 'static {
     /// All topics: name and partition count.
     async fn topics(&self) -> Result<Vec<(String, u32)>, LogError>;
 
-    /// Appends all records and moves all positions, or nothing. Returns, per record, its offset.
-    /// Durable when it returns. Appends of several callers may share one commit.
+    /// Appends all records and moves all positions. Returns, per record, its offset. Durable when it returns. Appends of several
+    /// callers may share one commit.
+    ///
+    /// With positions it is all or nothing; they belong to one consumer, and on Kafka to one partition number. Without positions
+    /// a failure may leave some records on Kafka, of no partition a later one without the earlier ones, and of the progress topic
+    /// none before all others are there: who repeats the append repeats all of it. The embedded log leaves nothing in either case.
     async fn append(&self, append: Append) -> Result<Vec<u64>, LogError>;
 
-    /// Records from `offset` on, in order; empty at the end. Offsets may have gaps (compaction).
+    /// Records from `offset` on, in order; empty at the end. Offsets may have gaps (compaction, ends of transactions), and a batch
+    /// without records may still pass some: [`RecordBatch::next_offset`] is where to read on.
     async fn read(&self, topic: &str, partition: u32, offset: u64, limit: ReadLimit) -> Result<RecordBatch, LogError>;
 
-    /// First and next offset.
+    /// First and next offset; the next one is behind everything that can be read now.
     async fn bounds(&self, topic: &str, partition: u32) -> Result<Bounds, LogError>;
 
     /// The first offset whose record time is at or after `time` (UTC microseconds); the end if there is none.
@@ -155,6 +165,29 @@ pub trait Log: Send + Sync + 'static {
     /// Stored positions of a consumer: (topic, partition, next offset).
     async fn positions(&self, consumer: &str) -> Result<Vec<(String, u32, u64)>, LogError>;
 
+    /// The next offsets of several partitions, as `bounds` says them one by one.
+    async fn ends(&self, partitions: &[(Arc<str>, u32)]) -> Result<Vec<u64>, LogError> {
+        let mut ends = Vec::with_capacity(partitions.len());
+        for (topic, partition) in partitions {
+            ends.push(self.bounds(topic, *partition).await?.end);
+        }
+        Ok(ends)
+    }
+
     /// Changes whenever somebody, in whatever process, has appended: what a follower waits for between reads.
     fn appended(&self) -> watch::Receiver<u64>;
+
+    /// Makes the caller the only one that may move the consumer's positions on this partition number of all topics: what a
+    /// former owner has under way is ended, and what it tries later is `Stale`. Called before positions are read. A log whose
+    /// stages are locked against other processes has nothing to do here.
+    async fn take_over(&self, consumer: &str, partition: u32) -> Result<(), LogError> {
+        let _ = (consumer, partition);
+        Ok(())
+    }
+
+    /// Joins the workers of a stage, in whatever process they are. A log with one worker for each stage gives it everything.
+    async fn join(&self, stage: &str) -> Result<Box<dyn Membership>, LogError> {
+        let _ = stage;
+        Ok(Box::new(Alone::default()))
+    }
 }

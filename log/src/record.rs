@@ -13,6 +13,8 @@ pub const RECORD_BYTES_MAX: usize = 4 * 1024 * 1024;
 pub struct RecordBatch {
     buffer: Vec<u8>,
     entries: Vec<Entry>,
+    /// Everything below was looked at, though the last offsets may hold no records.
+    passed: u64,
 }
 
 #[derive(Debug, Clone)]
@@ -77,9 +79,15 @@ impl RecordBatch {
         (0..self.entries.len()).map(|index| self.get(index))
     }
 
-    /// The offset after the last record; `None` when empty.
+    /// Says that the offsets below `next` were looked at and hold no more records: what ends transactions takes offsets too.
+    pub fn pass(&mut self, next: u64) {
+        self.passed = next;
+    }
+
+    /// Where to read on: the offset after the last record, or behind offsets that hold none. `None` when nothing was there.
     pub fn next_offset(&self) -> Option<u64> {
-        self.entries.last().map(|entry| entry.offset + 1)
+        let behind = self.entries.last().map(|entry| entry.offset + 1);
+        behind.max((self.passed > 0).then_some(self.passed))
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use async_trait::async_trait;
 use tempfile::TempDir;
 use tidemark_log::Log;
-use tidemark_log::contract::{Fixture, run_all};
+use tidemark_log::contract::{Compaction, Fixture, run_all};
 use tidemark_log::embedded::{EmbeddedLog, EmbeddedOptions};
 use tidemark_log::memory::{MemoryLog, MemoryOptions};
 
@@ -28,8 +28,13 @@ impl Fixture for Embedded {
         Arc::new(self.log().await)
     }
 
-    async fn compact(&self) {
+    async fn compact(&self) -> Compaction {
         self.log().await.maintain().await.expect("maintenance works");
+        Compaction::Done
+    }
+
+    fn appends_lie_together(&self) -> bool {
+        true
     }
 }
 
@@ -43,8 +48,13 @@ impl Fixture for Memory {
         Arc::<MemoryLog>::clone(&self.log)
     }
 
-    async fn compact(&self) {
+    async fn compact(&self) -> Compaction {
         self.log.maintain();
+        Compaction::Done
+    }
+
+    fn appends_lie_together(&self) -> bool {
+        true
     }
 }
 

@@ -77,6 +77,7 @@ pub(super) fn repeat(error: &LogError) -> LogError {
         LogError::Unavailable { step, cause } => LogError::Unavailable { step: step.clone(), cause: text(cause.as_ref()) },
         LogError::Fatal { step, cause } => LogError::Fatal { step: step.clone(), cause: text(cause.as_ref()) },
         LogError::Damaged(what) => LogError::Damaged(what.clone()),
+        LogError::Settings(what) => LogError::Settings(what.clone()),
         LogError::NoSuchTopic(what) => LogError::NoSuchTopic(what.clone()),
         LogError::Stale { consumer, topic, partition, expected, found } => LogError::Stale {
             consumer: consumer.clone(),

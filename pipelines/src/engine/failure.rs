@@ -40,7 +40,7 @@ impl From<LogError> for Failure {
         let class = match &error {
             LogError::Unavailable { .. } => Class::Unavailable,
             LogError::Stale { .. } => Class::Superseded,
-            LogError::Damaged(_) => Class::Operator,
+            LogError::Damaged(_) | LogError::Settings(_) => Class::Operator,
             LogError::NoSuchTopic(_) | LogError::Fatal { .. } => Class::Fatal,
         };
         Self::new(class, chain(&error))

@@ -1,0 +1,280 @@
+//! The log on Apache Kafka.
+//!
+//! Guarantees: the same as the port, with what brokers give: appends with positions are transactions that fence former owners,
+//! appends without are idempotent and in order per partition; readers see what is committed; topics have the settings that the
+//! promise rests on or are complained about; which log this is stands in its own first record.
+//! Relies on: brokers of version 4.0 or newer (`group.protocol=classic` passed through makes do with older ones), one prefix for
+//! each log, and the record time of the brokers.
+//! On failure: what a broker, a network or a new try may mend is `Unavailable`, a fenced transaction `Stale`.
+//! Ends in order: followers, group members, readers, producers, each under a watchdog.
+//! Deliberately not here: framing of values, which belongs to the schemas, and retention of what compaction supersedes, which is
+//! the brokers' work.
+
+mod broker;
+mod client;
+mod delivery;
+mod identity;
+mod lanes;
+mod member;
+mod plain;
+mod topics;
+mod transaction;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::membership::Membership;
+use crate::port::{Bounds, Log, LogError, LogIdentity, ReadLimit, Retention, TopicSpec};
+use crate::record::{Append, RecordBatch};
+use crate::refusal::check_sizes;
+
+use broker::Broker;
+use client::{Settings, blocking};
+use lanes::Lanes;
+use plain::PlainProducer;
+use transaction::Transactions;
+
+/// What one partition may hold fetched ahead, in bytes: less stalls readers, more costs memory in every stage and partition.
+const QUEUE_BYTES: usize = 1 << 20;
+/// How often followers are woken without a reason: it bounds how late a reader notices that its place was given to another.
+const TICK: Duration = Duration::from_millis(500);
+
+/// Where the brokers are and how the log behaves.
+#[derive(Clone)]
+pub struct KafkaOptions {
+    /// `host:port`, several by commas.
+    pub brokers: String,
+    /// Start of every topic, group and transactional id of this log.
+    pub prefix: String,
+    /// Replicas of new topics.
+    pub replication: u16,
+    /// Further settings of the client library, passed through (`security.protocol`, …); may hold secrets.
+    pub properties: BTreeMap<String, String>,
+    /// Names this worker among those of its stages (one per data folder), so that it gets its partitions back when it comes
+    /// back soon.
+    pub instance: Option<String>,
+    /// What one partition may hold fetched ahead, in bytes.
+    pub queue_bytes: usize,
+}
+
+impl KafkaOptions {
+    /// A log on these brokers, with one replica and nothing passed through.
+    pub fn new(brokers: impl Into<String>, prefix: impl Into<String>) -> Self {
+        Self {
+            brokers: brokers.into(),
+            prefix: prefix.into(),
+            replication: 1,
+            properties: BTreeMap::new(),
+            instance: None,
+            queue_bytes: QUEUE_BYTES,
+        }
+    }
+}
+
+impl fmt::Debug for KafkaOptions {
+    /// Names of the properties only: values may be secrets.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("KafkaOptions")
+            .field("brokers", &self.brokers)
+            .field("prefix", &self.prefix)
+            .field("replication", &self.replication)
+            .field("properties", &self.properties.keys().collect::<Vec<_>>())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The log on Kafka.
+pub struct KafkaLog {
+    options: KafkaOptions,
+    settings: Settings,
+    identity: LogIdentity,
+    appended: watch::Sender<u64>,
+    ticking: JoinHandle<()>,
+    lanes: Arc<Lanes>,
+    plain: Arc<PlainProducer>,
+    transactions: Arc<Transactions>,
+    broker: Arc<Broker>,
+}
+
+impl KafkaLog {
+    /// Opens the log; its identity is made when it has none.
+    pub async fn open(options: KafkaOptions) -> Result<Self, LogError> {
+        Self::start(options, Missing::Make).await
+    }
+
+    /// Opens a log that must be there already: for commands that only look.
+    pub async fn open_existing(options: KafkaOptions) -> Result<Self, LogError> {
+        Self::start(options, Missing::Refuse).await
+    }
+
+    async fn start(options: KafkaOptions, missing: Missing) -> Result<Self, LogError> {
+        let settings = Settings::new(&options.brokers, &options.properties);
+        let prefix = options.prefix.clone();
+        let broker = Arc::new(Broker::new(&settings, &prefix)?);
+        let plain = Arc::new(PlainProducer::new(&settings, &prefix));
+        let topic = TopicSpec { name: identity::topic(&prefix), partitions: 1, retention: Retention::Compact };
+        if matches!(missing, Missing::Make) {
+            topics::create(&settings, &broker, options.replication, &[topic]).await?;
+        }
+        let (asked, producer, with, of) = (Arc::clone(&broker), Arc::clone(&plain), settings.clone(), prefix.clone());
+        let identity = blocking("reading the log's identity", move || match missing {
+            Missing::Make => identity::learn_or_make(&with, &asked, &producer, &of),
+            Missing::Refuse => match identity::learn(&with, &asked, &of) {
+                Ok(Some(identity)) => Ok(identity),
+                Ok(None) | Err(LogError::NoSuchTopic(_)) => Err(LogError::Damaged(format!(
+                    "there is no log under the prefix `{of}` on {}; `tidemark init` makes one",
+                    with.brokers()
+                ))),
+                Err(error) => Err(error),
+            },
+        })
+        .await?;
+        let appended = watch::Sender::new(0);
+        let lanes = Lanes::new(&settings, format!("{prefix}-read"), options.queue_bytes, Arc::clone(&broker), appended.clone());
+        let transactions = Arc::new(Transactions::new(&settings, &prefix));
+        let ticking = tokio::spawn(tick(appended.clone()));
+        Ok(Self { options, settings, identity, appended, ticking, lanes: Arc::new(lanes), plain, transactions, broker })
+    }
+
+    /// Raises the generation: for a log that was copied, restored or repartitioned. Handles opened before keep the old one.
+    pub async fn raise_generation(&self, generation: u32) -> Result<LogIdentity, LogError> {
+        let identity = LogIdentity { generation: generation.max(self.identity.generation), ..self.identity };
+        let (plain, prefix) = (Arc::clone(&self.plain), self.options.prefix.clone());
+        blocking("raising the generation", move || identity::raise(&plain, &prefix, identity)).await?;
+        Ok(identity)
+    }
+
+    /// Asks the broker off the async threads.
+    async fn ask<T: Send + 'static>(
+        &self,
+        step: &'static str,
+        question: impl FnOnce(&Broker) -> Result<T, LogError> + Send + 'static,
+    ) -> Result<T, LogError> {
+        let broker = Arc::clone(&self.broker);
+        blocking(step, move || question(&broker)).await
+    }
+
+    /// Whether the topic is one of the adapter's own, which nobody reads as a part of the log.
+    fn is_inner(&self, topic: &str) -> bool {
+        topic == identity::topic(&self.options.prefix) || topic == member::topic(&self.options.prefix)
+    }
+}
+
+/// What to do where there is no log.
+#[derive(Clone, Copy)]
+enum Missing {
+    Make,
+    Refuse,
+}
+
+async fn tick(appended: watch::Sender<u64>) {
+    let mut ticks = tokio::time::interval(TICK);
+    loop {
+        ticks.tick().await;
+        appended.send_modify(|count| *count += 1);
+    }
+}
+
+impl fmt::Debug for KafkaLog {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("KafkaLog")
+            .field("options", &self.options)
+            .field("identity", &self.identity)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Drop for KafkaLog {
+    fn drop(&mut self) {
+        self.ticking.abort();
+    }
+}
+
+#[async_trait]
+impl Log for KafkaLog {
+    fn identity(&self) -> LogIdentity {
+        self.identity
+    }
+
+    async fn create_topics(&self, topics: &[TopicSpec]) -> Result<(), LogError> {
+        topics::create(&self.settings, &self.broker, self.options.replication, topics).await?;
+        let partitions = topics.iter().map(|spec| spec.partitions).max().unwrap_or(0);
+        member::prepare(&self.settings, &self.broker, &self.options, partitions).await
+    }
+
+    async fn topics(&self) -> Result<Vec<(String, u32)>, LogError> {
+        let all = self.ask("listing topics", Broker::topics).await?;
+        Ok(all.into_iter().filter(|(name, _)| !self.is_inner(name)).collect())
+    }
+
+    async fn append(&self, append: Append) -> Result<Vec<u64>, LogError> {
+        if append.is_empty() {
+            return Ok(Vec::new());
+        }
+        check_sizes(&append)?;
+        let (broker, plain, transactions) = (Arc::clone(&self.broker), Arc::clone(&self.plain), Arc::clone(&self.transactions));
+        blocking("appending", move || {
+            for record in append.records() {
+                broker.require(record.topic, record.partition)?;
+            }
+            for position in append.positions() {
+                broker.require(&position.topic, position.partition)?;
+            }
+            let offsets = match append.positions().is_empty() {
+                true => plain.append(&append)?,
+                false => transactions.append(&append, &broker.topics_known()?)?,
+            };
+            for (record, offset) in append.records().zip(&offsets) {
+                broker.raise(record.topic, record.partition, offset + 1);
+            }
+            Ok(offsets)
+        })
+        .await
+    }
+
+    async fn read(&self, topic: &str, partition: u32, offset: u64, limit: ReadLimit) -> Result<RecordBatch, LogError> {
+        self.lanes.read(topic, partition, offset, limit).await
+    }
+
+    async fn bounds(&self, topic: &str, partition: u32) -> Result<Bounds, LogError> {
+        let topic = topic.to_owned();
+        self.ask("asking for bounds", move |broker| broker.bounds(&topic, partition)).await
+    }
+
+    async fn ends(&self, partitions: &[(Arc<str>, u32)]) -> Result<Vec<u64>, LogError> {
+        let partitions = partitions.to_vec();
+        self.ask("asking for the ends", move |broker| broker.ends(&partitions)).await
+    }
+
+    async fn offset_at(&self, topic: &str, partition: u32, time: i64) -> Result<u64, LogError> {
+        let topic = topic.to_owned();
+        self.ask("searching by time", move |broker| broker.offset_at(&topic, partition, time)).await
+    }
+
+    async fn positions(&self, consumer: &str) -> Result<Vec<(String, u32, u64)>, LogError> {
+        let (broker, transactions, consumer) = (Arc::clone(&self.broker), Arc::clone(&self.transactions), consumer.to_owned());
+        blocking("reading positions", move || transactions.positions(&consumer, &broker.topics_known()?)).await
+    }
+
+    fn appended(&self) -> watch::Receiver<u64> {
+        self.appended.subscribe()
+    }
+
+    async fn take_over(&self, consumer: &str, partition: u32) -> Result<(), LogError> {
+        let (broker, transactions, consumer) = (Arc::clone(&self.broker), Arc::clone(&self.transactions), consumer.to_owned());
+        blocking("taking over", move || transactions.take_over(&consumer, partition, &broker.topics_known()?)).await
+    }
+
+    async fn join(&self, stage: &str) -> Result<Box<dyn Membership>, LogError> {
+        let member = member::Member::join(&self.settings, &self.options, stage.to_owned());
+        Ok(Box::new(member?))
+    }
+}

@@ -1,0 +1,170 @@
+//! Topics are made with the settings that the promise rests on, or found with them, or complained about.
+//!
+//! Guarantees: nothing is made when anything of the call is refused; a topic that is there is never changed. A complaint names
+//! topic, setting, what was found, what is wanted, and the command that puts it right.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use rdkafka::admin::{AdminOptions, ConfigResource, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::error::RDKafkaErrorCode;
+
+use super::broker::Broker;
+use super::client::{ANSWER, MESSAGE_BYTES_MAX, Settings, answer, blocking, failed, retire};
+use crate::port::{LogError, Retention, TopicSpec};
+use crate::refusal::{check_spec, refused_partitions};
+
+/// How a setting is compared with what is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Rule {
+    Equal,
+    AtLeast,
+}
+
+/// One setting of a topic.
+struct Setting {
+    name: &'static str,
+    wanted: String,
+    rule: Rule,
+}
+
+/// Makes what is missing and checks what is there.
+pub(super) async fn create(
+    settings: &Settings,
+    broker: &std::sync::Arc<Broker>,
+    replication: u16,
+    specs: &[TopicSpec],
+) -> Result<(), LogError> {
+    for spec in specs {
+        check_spec(spec)?;
+    }
+    let asked = std::sync::Arc::clone(broker);
+    let existing: BTreeMap<String, u32> = blocking("listing topics", move || asked.topics()).await?.into_iter().collect();
+    for spec in specs {
+        if let Some(found) = existing.get(&spec.name)
+            && *found != spec.partitions
+        {
+            return Err(refused_partitions(spec, *found));
+        }
+    }
+    let admin = settings.admin()?;
+    let options = AdminOptions::new().request_timeout(Some(ANSWER)).operation_timeout(Some(ANSWER));
+    let (there, missing): (Vec<_>, Vec<_>) = specs.iter().partition(|spec| existing.contains_key(&spec.name));
+    if !there.is_empty() {
+        let resources: Vec<_> = there.iter().map(|spec| ResourceSpecifier::Topic(&spec.name)).collect();
+        let found = answer("reading the settings of topics", admin.describe_configs(&resources, &options).await)?;
+        let mut complaints = Vec::new();
+        for (spec, resource) in there.iter().zip(found) {
+            let found = resource.map_err(|code| {
+                failed(format!("reading the settings of {}", spec.name), rdkafka::error::KafkaError::AdminOp(code))
+            })?;
+            complaints.extend(complain(settings, spec, &found));
+        }
+        if !complaints.is_empty() {
+            return Err(LogError::Settings(complaints.join("; ")));
+        }
+    }
+    if !missing.is_empty() {
+        let wanted: Vec<(&TopicSpec, Vec<Setting>)> = missing.iter().map(|spec| (*spec, wanted(spec, replication))).collect();
+        let topics: Vec<NewTopic<'_>> = wanted.iter().map(|(spec, wanted)| new_topic(spec, wanted, replication)).collect();
+        let made = answer("creating topics", admin.create_topics(&topics, &options).await)?;
+        for result in made {
+            match result {
+                // another process was quicker; its settings are looked at the next time
+                Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
+                Err((topic, code)) => {
+                    return Err(failed(format!("creating topic {topic}"), rdkafka::error::KafkaError::AdminOp(code)));
+                }
+            }
+        }
+        wait_until_known(broker, &missing).await?;
+    }
+    retire("admin client", admin);
+    Ok(())
+}
+
+/// A topic that was made is not known to all at once.
+async fn wait_until_known(broker: &std::sync::Arc<Broker>, specs: &[&TopicSpec]) -> Result<(), LogError> {
+    let started = Instant::now();
+    loop {
+        let asked = std::sync::Arc::clone(broker);
+        let found: BTreeMap<String, u32> = blocking("listing topics", move || asked.topics()).await?.into_iter().collect();
+        let Some(unknown) = specs.iter().find(|spec| found.get(&spec.name) != Some(&spec.partitions)) else { return Ok(()) };
+        if started.elapsed() > ANSWER {
+            let step = format!("waiting until topic {} can be used", unknown.name);
+            return Err(LogError::Unavailable { step, cause: "the broker does not list it yet".into() });
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+}
+
+fn new_topic<'a>(spec: &'a TopicSpec, wanted: &'a [Setting], replication: u16) -> NewTopic<'a> {
+    let partitions = i32::try_from(spec.partitions).unwrap_or(i32::MAX);
+    let mut topic = NewTopic::new(&spec.name, partitions, TopicReplication::Fixed(i32::from(replication)));
+    for setting in wanted {
+        topic = topic.set(setting.name, &setting.wanted);
+    }
+    topic
+}
+
+/// What the promise rests on.
+fn wanted(spec: &TopicSpec, replication: u16) -> Vec<Setting> {
+    let equal = |name, wanted: &str| Setting { name, wanted: wanted.to_owned(), rule: Rule::Equal };
+    let at_least = |name, wanted: String| Setting { name, wanted, rule: Rule::AtLeast };
+    let mut settings = vec![
+        at_least("max.message.bytes", MESSAGE_BYTES_MAX.to_string()),
+        // with one replica lost an acknowledged record is still there, and appends go on
+        at_least("min.insync.replicas", if replication >= 3 { "2" } else { "1" }.to_owned()),
+        // the time of a record never falls within its partition, whoever's clock wrote it
+        equal("message.timestamp.type", "LogAppendTime"),
+        equal("unclean.leader.election.enable", "false"),
+    ];
+    match spec.retention {
+        Retention::Keep => {
+            settings.push(equal("cleanup.policy", "delete"));
+            settings.push(equal("retention.ms", "-1"));
+            settings.push(equal("retention.bytes", "-1"));
+        }
+        Retention::Compact => settings.push(equal("cleanup.policy", "compact")),
+        Retention::Age(age) => {
+            settings.push(equal("cleanup.policy", "delete"));
+            settings.push(at_least("retention.ms", age.as_millis().to_string()));
+            settings.push(equal("retention.bytes", "-1"));
+        }
+    }
+    settings
+}
+
+/// What is wrong with a topic that is there.
+fn complain(settings: &Settings, spec: &TopicSpec, found: &ConfigResource) -> Vec<String> {
+    let brokers = settings.brokers();
+    let mut complaints = Vec::new();
+    for setting in wanted(spec, 1) {
+        let Some(value) = found.get(setting.name).and_then(|entry| entry.value.as_deref()) else { continue };
+        if !fits(&setting, value) {
+            complaints.push(format!(
+                "topic {} has {}={value}, {}{} is needed: kafka-configs.sh --bootstrap-server {brokers} --alter \
+                 --entity-type topics --entity-name {} --add-config {}={}",
+                spec.name,
+                setting.name,
+                if setting.rule == Rule::AtLeast { "at least " } else { "" },
+                setting.wanted,
+                spec.name,
+                setting.name,
+                setting.wanted
+            ));
+        }
+    }
+    complaints
+}
+
+fn fits(setting: &Setting, found: &str) -> bool {
+    match setting.rule {
+        Rule::Equal => found == setting.wanted,
+        Rule::AtLeast => match (found.parse::<i64>(), setting.wanted.parse::<i64>()) {
+            // -1 is "for ever"
+            (Ok(found), Ok(wanted)) => found >= wanted || found == -1,
+            _ => false,
+        },
+    }
+}
