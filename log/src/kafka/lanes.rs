@@ -262,7 +262,15 @@ impl Lanes {
         let offset = Offset::Offset(i64::try_from(from).unwrap_or(i64::MAX));
         answer(step(), wanted.add_partition_offset(topic, number, offset))?;
         answer(step(), consumer.incremental_assign(&wanted))?;
-        Ok(Box::new(Cursor { queue, consumer: Arc::clone(consumer), arrived, next, held: None, used: Instant::now(), last_error: None })
+        Ok(Box::new(Cursor {
+            queue,
+            consumer: Arc::clone(consumer),
+            arrived,
+            next,
+            held: None,
+            used: Instant::now(),
+            last_error: None,
+        }))
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Lane>> {
