@@ -1,0 +1,13 @@
+mod harness;
+
+use tidemark_schemas::Catalog;
+use tidemark_sink_core::contract::{self, Fixture};
+
+use harness::{Database, server};
+
+#[tokio::test]
+async fn the_analytics_store_keeps_the_contract() {
+    let Some(url) = server("the_analytics_store_keeps_the_contract") else { return };
+    let fixture = Fixture::new(Catalog::built_in());
+    contract::run(&fixture, || async { Database::fresh(&url, fixture.catalog()) }).await;
+}
