@@ -4,6 +4,7 @@
 pub mod batch;
 pub mod contract;
 pub mod embedder;
+pub mod graph;
 pub mod port;
 pub mod references;
 pub mod report;

@@ -23,7 +23,7 @@ pub(crate) use calls::Reply;
 pub(crate) use pool::{Pool, Statement};
 pub(crate) use session::Session;
 pub(crate) use tls::Tls;
-pub(crate) use value::{Date, Properties, Time, Value};
+pub(crate) use value::{Properties, Value};
 
 /// Bytes that a server sends and that are no message of the protocol.
 #[derive(Debug, thiserror::Error)]

@@ -19,7 +19,7 @@ const CLIENT_VERSION: i32 = -3061;
 const SESSION_LOST: [i32; 2] = [-1002, -1003];
 
 /// Passes by itself: leaders move, schemas spread, locks are let go, memory and disks are given room.
-const PASSING: [&str; 22] = [
+const PASSING: [&str; 23] = [
     "not the leader",
     "leader has changed",
     "leader changed",
@@ -38,6 +38,7 @@ const PASSING: [&str; 22] = [
     "space was not chosen",
     "unknown column",
     "not existed",
+    "not found in space",
     "memoryexceeded",
     "write wal failed",
     "host not enough",

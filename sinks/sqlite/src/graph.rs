@@ -17,7 +17,6 @@ use rusqlite::Connection;
 use tidemark_schemas::Catalog;
 use tidemark_schemas::attributes::Graph as Shape;
 use tidemark_sink_core::{Role, SinkBatch, SinkRow};
-use xxhash_rust::xxh3::xxh3_64;
 
 use crate::failure::Failure;
 use crate::owned;
@@ -37,12 +36,6 @@ pub fn ddl() -> Vec<String> {
                 PRIMARY KEY(src, type, dst, rank)\n) WITHOUT ROWID";
     let owner = "CREATE UNIQUE INDEX IF NOT EXISTS edge_owner ON edge(owner) WHERE owner IS NOT NULL";
     vec![vertex.to_owned(), edge.to_owned(), owner.to_owned()]
-}
-
-/// The rank of an edge that is a record of its own: 63 bits of the hash of `<entity>:<key>`, so that two records may be edges
-/// of one type between the same ends.
-pub fn owner_rank(owner: &str) -> i64 {
-    (xxh3_64(owner.as_bytes()) >> 1).cast_signed()
 }
 
 /// The adapter.

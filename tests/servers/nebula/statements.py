@@ -2,6 +2,7 @@
 
 import define
 import read
+import update
 import write
 from lexer import Cursor
 from refusal import STATEMENT_EMPTY, Refusal, semantic, syntax
@@ -32,7 +33,7 @@ def run(session, text: bytes, parameters: dict):
 
 
 def is_write(statement) -> bool:
-    return isinstance(statement, (write.Insert, write.DeleteVertex, write.DeleteTag, write.DeleteEdge))
+    return isinstance(statement, (write.Insert, write.DeleteVertex, write.DeleteTag, write.DeleteEdge, update.UpdateVertex))
 
 
 def parse(text: bytes, parameters: dict) -> list:
@@ -58,6 +59,8 @@ def one(cursor: Cursor, parameters: dict):
         case b"DELETE":
             kinds = {b"VERTEX": write.DeleteVertex, b"TAG": write.DeleteTag, b"EDGE": write.DeleteEdge}
             return kind_of(cursor, kinds)(cursor)
+        case b"UPDATE" | b"UPSERT":
+            return update.update(cursor, parameters, word == b"UPSERT")
         case b"FETCH":
             return read.fetch(cursor, parameters)
         case b"GO":

@@ -5,12 +5,11 @@
 
 use rusqlite::{Connection, params};
 use tidemark_schemas::attributes::EdgeShape;
-use tidemark_schemas::entity::FieldPath;
-use tidemark_schemas::{Cell, Entity, text};
+use tidemark_schemas::{Entity, text};
 use tidemark_sink_core::SinkRow;
+use tidemark_sink_core::graph::{EdgeFields, EntityEdge, owner_rank};
 
-use super::owner_rank;
-use super::vertices::{code_of, write_key, write_scalars};
+use super::vertices::write_scalars;
 
 /// Writes such entities, a row at a time: they are the catalog's relations, hundreds rather than millions.
 #[derive(Debug)]
@@ -18,13 +17,6 @@ pub(super) struct EntityEdges {
     remove_newer: &'static str,
     remove_not_older: &'static str,
     insert: &'static str,
-}
-
-/// The fields that name an edge's ends and type.
-struct Ends<'e> {
-    from: (&'e FieldPath, &'e FieldPath),
-    to: (&'e FieldPath, &'e FieldPath),
-    kind: Option<&'e FieldPath>,
 }
 
 impl EntityEdges {
@@ -47,7 +39,7 @@ impl EntityEdges {
         rows: &[SinkRow<'_>],
         refreshing: bool,
     ) -> Result<u64, rusqlite::Error> {
-        let ends = Ends::of(entity, shape);
+        let fields = EdgeFields::of(entity, shape);
         let mut remove = connection.prepare_cached(if refreshing { self.remove_not_older } else { self.remove_newer })?;
         let mut insert = connection.prepare_cached(self.insert)?;
         let mut written = 0;
@@ -56,9 +48,7 @@ impl EntityEdges {
             let owner = format!("{}:{}", entity.name, state.key);
             let version = state.version.cast_signed();
             remove.execute(params![owner, version])?;
-            let (source, target) = (vid(&state.row, ends.from), vid(&state.row, ends.to));
-            let kind = ends.kind.and_then(|path| path.get(&state.row).as_text());
-            let kind = kind.map_or_else(|| entity.name.clone(), str::to_lowercase);
+            let EntityEdge { source, target, kind } = fields.read(&state.row);
             let gone = state.deleted || source.is_none() || target.is_none();
             let mut deleted_at = String::new();
             text::write_timestamp(state.changed_at, &mut deleted_at);
@@ -78,23 +68,4 @@ impl EntityEdges {
         }
         Ok(written)
     }
-}
-
-impl<'e> Ends<'e> {
-    fn of(entity: &'e Entity, shape: &EdgeShape) -> Self {
-        let path = |name: &String| {
-            let column = entity.columns.iter().find(|column| column.path.dotted == *name);
-            &column.expect("a schema whose edge names anything but a text field of its own does not compile").path
-        };
-        let pair = |(kind, code): &(String, String)| (path(kind), path(code));
-        Self { from: pair(&shape.from), to: pair(&shape.to), kind: shape.edge_type.as_ref().map(path) }
-    }
-}
-
-/// `<lower(type)>:<code>`; nothing when a part is null.
-fn vid(row: &[Cell<'_>], (kind, code): (&FieldPath, &FieldPath)) -> Option<String> {
-    let mut vid = kind.get(row).as_text()?.to_lowercase();
-    vid.push(':');
-    write_key(&code_of(code.get(row))?, &mut vid);
-    Some(vid)
 }

@@ -1,13 +1,12 @@
 //! Vertices with the out-edges that their references are.
 
-use std::borrow::Cow;
 use std::ops::Range;
 
 use rusqlite::{Connection, OptionalExtension};
-use tidemark_schemas::attributes::Target;
-use tidemark_schemas::entity::{FieldType, ReferencePath};
-use tidemark_schemas::{Cell, Entity, text};
+use tidemark_schemas::entity::FieldType;
+use tidemark_schemas::{Cell, Entity};
 use tidemark_sink_core::SinkRow;
+use tidemark_sink_core::graph::{each_target, write_key};
 
 use crate::owned::Owned;
 use crate::properties::Object;
@@ -176,68 +175,4 @@ pub(super) fn write_scalars(entity: &Entity, row: &[Cell<'_>], out: &mut String)
         }
     }
     object.end();
-}
-
-/// Calls for every target of a reference: its entity, its code, and the edge's rank.
-fn each_target<'r>(reference: &'r ReferencePath, row: &'r [Cell<'_>], mut call: impl FnMut(&'r str, Cow<'r, str>, i64)) {
-    let Some((position, line)) = reference.item else {
-        let (last, way) = reference.path.positions.split_last().expect("a path is never empty");
-        let mut cells = row;
-        for position in way {
-            let Cell::Record(nested) = &cells[*position] else { return };
-            cells = nested;
-        }
-        if let Some((entity, code)) = target(reference, cells, *last) {
-            call(entity, code, 0);
-        }
-        return;
-    };
-    let Cell::Array(items) = reference.path.get(row) else { return };
-    for (index, item) in (1_i64..).zip(items) {
-        let Cell::Record(cells) = item else { continue };
-        let rank = match line.map(|line| &cells[line]) {
-            Some(Cell::Int(number)) => *number,
-            _ => index,
-        };
-        if let Some((entity, code)) = target(reference, cells, position) {
-            call(entity, code, rank);
-        }
-    }
-}
-
-/// What one referencing cell points to; nothing for a null one, or one whose deciding field names no entity.
-fn target<'r>(reference: &'r ReferencePath, cells: &'r [Cell<'_>], position: usize) -> Option<(&'r str, Cow<'r, str>)> {
-    let code = code_of(&cells[position])?;
-    let entity = match &reference.reference.target {
-        Target::Entity(entity) => entity,
-        Target::By { cases, .. } => cases.get(cells[reference.by?].as_text()?)?,
-    };
-    Some((entity, code))
-}
-
-/// A code as text.
-pub(super) fn code_of<'r>(cell: &'r Cell<'_>) -> Option<Cow<'r, str>> {
-    match cell {
-        Cell::Text(code) => Some(Cow::Borrowed(code.as_ref())),
-        Cell::Int(number) => {
-            let mut code = String::new();
-            text::write_int(*number, &mut code);
-            Some(Cow::Owned(code))
-        }
-        _ => None,
-    }
-}
-
-/// The key of one part, as [`tidemark_schemas::Key::join`] makes it.
-pub(super) fn write_key(code: &str, out: &mut String) {
-    if !code.contains(['|', '\\']) {
-        out.push_str(code);
-        return;
-    }
-    for character in code.chars() {
-        if matches!(character, '|' | '\\') {
-            out.push('\\');
-        }
-        out.push(character);
-    }
 }

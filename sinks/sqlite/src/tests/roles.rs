@@ -101,7 +101,7 @@ async fn graph_edges_belong_to_their_holder() {
     let (store, mut sink) = filled(Kind::Graph, &fixture).await;
     let edges = "SELECT src, type, dst, rank FROM edge WHERE deleted_at IS NULL ORDER BY 1, 2, 3";
     let relation = "catalog_relation:PROJECT|FILLER|PRODUCT|P1|SIMILAR";
-    let relation_edge = format!("project:FILLER|similar|product:P1|{}", graph::owner_rank(relation));
+    let relation_edge = format!("project:FILLER|similar|product:P1|{}", tidemark_sink_core::graph::owner_rank(relation));
     assert_eq!(
         store.query(edges),
         [

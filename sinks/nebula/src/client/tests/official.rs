@@ -4,8 +4,8 @@ use proptest::prelude::*;
 
 use super::super::calls::{self, Call, Reply, ReplyError};
 use super::super::compact::{Reader, Writer};
-use super::super::value::{Edge, Properties};
-use super::super::{Date, Time, Value, frame};
+use super::super::value::{Date, Edge, Properties, Time};
+use super::super::{Value, frame};
 
 const OFFICIAL: &str = include_str!("../../../fixtures/official.txt");
 const SESSION: i64 = 1_700_000_000_000_042;

@@ -1,0 +1,223 @@
+//! What the store keeps about itself, in vertices of tags of our own.
+//!
+//! - `tidemark:store`: log id, generation, format, the last that took all partitions, how many partitions there are;
+//! - `tidemark:partition:<p>`: who writes this partition number now, and for each entity its position, how far it is being
+//!   refreshed, and what its rows were derived by. It is one property of one vertex, so the positions of a batch move together.
+//!
+//! Who opens the store puts a new random token into each partition that it takes. A position moves by an update that the server
+//! carries out only while the token stands (and is looked at afterwards), so of two writers one is always told that it is stale.
+//! The rows themselves have no such guard: they are sent only while a look at the token is younger than [`crate::writer::LEASE`].
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+use tidemark_log::LogIdentity;
+use tidemark_sink_core::SinkError;
+
+use crate::client::{ClientError, Properties, Reply, Session};
+use crate::failure::{REBUILD, classify, fatal, unavailable};
+use crate::ngql::{self, Name, text};
+use crate::shape::{PARTITION, STORE};
+
+/// Raised when the space would be laid out otherwise.
+const FORMAT: i64 = 1;
+
+const STORE_ID: &str = "tidemark:store";
+
+/// What `tidemark:store` says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct StoreRecord {
+    pub(crate) log: LogIdentity,
+    pub(crate) format: i64,
+    /// Token of the last that took all partitions.
+    pub(crate) writer: String,
+    /// One more than the highest partition number.
+    pub(crate) partitions: u32,
+}
+
+/// Where one entity stands on one partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Stand {
+    /// Offset of the next state record.
+    pub(crate) next: u64,
+    /// Until here, rows are written where they are not older; then where they are newer.
+    #[serde(default)]
+    pub(crate) refresh_until: u64,
+    /// Fingerprint of what the rows are derived by.
+    pub(crate) derived: u64,
+}
+
+/// What `tidemark:partition:<p>` says.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct PartitionRecord {
+    pub(crate) owner: String,
+    pub(crate) stands: BTreeMap<String, Stand>,
+}
+
+/// Whose the store is; `None` for one that is nobody's yet.
+pub(crate) async fn store(session: &mut Session) -> Result<Option<StoreRecord>, SinkError> {
+    let tag = Name::fixed(STORE);
+    let statement = format!(
+        "FETCH PROP ON {tag} {} YIELD {tag}.`log_id` AS log_id, {tag}.`generation` AS generation, {tag}.`format` AS format, \
+         {tag}.`writer` AS writer, {tag}.`partitions` AS partitions",
+        text(STORE_ID)
+    );
+    let reply = session.read(&statement).await.map_err(|error| classify(error, READING))?;
+    let Some(row) = reply.rows.first() else { return Ok(None) };
+    let cell = |index: usize| row.get(index);
+    let int = |index: usize| cell(index).and_then(crate::client::Value::as_int).unwrap_or_default();
+    let word = |index: usize| cell(index).and_then(crate::client::Value::as_text).unwrap_or_default();
+    let (Ok(id), Ok(generation)) = (word(0).parse(), u32::try_from(int(1))) else {
+        return Err(fatal(format!("the graph store does not say whose it is; {REBUILD}"), "its own record is damaged"));
+    };
+    let log = LogIdentity { id, generation };
+    let partitions = u32::try_from(int(4)).unwrap_or_default();
+    Ok(Some(StoreRecord { log, format: int(2), writer: word(3).to_owned(), partitions }))
+}
+
+const READING: &str = "reading where the graph store stands";
+const MOVING: &str = "moving where the graph store stands";
+
+/// Why the store does not belong to this log, or cannot be read.
+pub(crate) fn foreign(store: &StoreRecord, space: &Name, log: LogIdentity) -> Option<String> {
+    let (id, generation, format) = (store.log.id, store.log.generation, store.format);
+    if id != log.id {
+        return Some(format!("the space {space} was filled from another log ({id}, this one is {}); {REBUILD}", log.id));
+    }
+    if generation != log.generation {
+        let now = log.generation;
+        return Some(format!("the space {space} was filled from generation {generation} of the log, which is at {now} now; {REBUILD}"));
+    }
+    (format != FORMAT)
+        .then(|| format!("the space {space} has format {format}, this version of tidemark reads format {FORMAT}; {REBUILD}"))
+}
+
+/// Binds a store that is nobody's to this log. Of two at once the first wins.
+pub(crate) async fn bind(session: &mut Session, space: &Name, log: LogIdentity) -> Result<StoreRecord, SinkError> {
+    let statement = format!(
+        "INSERT VERTEX IF NOT EXISTS {} (`log_id`,`generation`,`format`,`writer`,`partitions`) VALUES {}:({},{},{FORMAT},{},0)",
+        Name::fixed(STORE),
+        text(STORE_ID),
+        text(&log.id.to_string()),
+        log.generation,
+        text(""),
+    );
+    run(session, &statement, "binding the graph store to its log").await?;
+    let Some(found) = store(session).await? else {
+        return Err(unavailable("binding the graph store to its log", "its own record is not there yet"));
+    };
+    match foreign(&found, space, log) {
+        Some(problem) => Err(SinkError::ForeignLog(problem)),
+        None => Ok(found),
+    }
+}
+
+/// The records of these partitions; none for one that was never written.
+pub(crate) async fn partitions(session: &mut Session, numbers: &BTreeSet<u32>) -> Result<BTreeMap<u32, PartitionRecord>, SinkError> {
+    if numbers.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let tag = Name::fixed(PARTITION);
+    let ids: Vec<String> = numbers.iter().map(|number| text(&partition_id(*number))).collect();
+    let statement = format!(
+        "FETCH PROP ON {tag} {} YIELD id(vertex) AS vid, {tag}.`owner` AS owner, {tag}.`positions` AS positions",
+        ids.join(",")
+    );
+    let reply = session.read(&statement).await.map_err(|error| classify(error, READING))?;
+    read_partitions(&reply)
+}
+
+fn read_partitions(reply: &Reply) -> Result<BTreeMap<u32, PartitionRecord>, SinkError> {
+    let mut records = BTreeMap::new();
+    for row in &reply.rows {
+        let cells: Vec<&str> = row.iter().filter_map(crate::client::Value::as_text).collect();
+        let parsed = match cells.as_slice() {
+            [vid, owner, positions] => partition_number(vid).zip(serde_json::from_str(positions).ok()).map(|pair| (pair, *owner)),
+            _ => None,
+        };
+        let Some(((number, stands), owner)) = parsed else {
+            return Err(fatal(format!("the graph store does not say where it stands; {REBUILD}"), "a partition's record is damaged"));
+        };
+        records.insert(number, PartitionRecord { owner: owner.to_owned(), stands });
+    }
+    Ok(records)
+}
+
+/// All partitions' numbers that the store knows of, and 0.
+pub(crate) fn all(store: &StoreRecord) -> BTreeSet<u32> {
+    (0..store.partitions.max(1)).collect()
+}
+
+/// Takes partitions: puts the token in, then reads where they stand. What is read then no other writer can move any more.
+pub(crate) async fn take(
+    session: &mut Session,
+    numbers: &BTreeSet<u32>,
+    token: &str,
+) -> Result<BTreeMap<u32, PartitionRecord>, SinkError> {
+    let known = partitions(session, numbers).await?;
+    for number in numbers {
+        if known.contains_key(number) {
+            let set = format!("SET `owner` = {}", text(token));
+            run(session, &format!("UPDATE VERTEX ON {} {} {set}", Name::fixed(PARTITION), text(&partition_id(*number))), MOVING).await?;
+        } else {
+            claim(session, *number, token).await?;
+        }
+    }
+    let taken = partitions(session, numbers).await?;
+    for number in numbers {
+        expect_owner(taken.get(number), *number, token)?;
+    }
+    Ok(taken)
+}
+
+/// Makes the record of a partition that has none. Of two at once the first wins.
+pub(crate) async fn claim(session: &mut Session, number: u32, token: &str) -> Result<(), SinkError> {
+    let statement = format!(
+        "INSERT VERTEX IF NOT EXISTS {} (`owner`,`positions`) VALUES {}:({},{})",
+        Name::fixed(PARTITION),
+        text(&partition_id(number)),
+        text(token),
+        text("{}")
+    );
+    run(session, &statement, MOVING).await?;
+    let (tag, id, count) = (Name::fixed(STORE), text(STORE_ID), u64::from(number) + 1);
+    run(session, &format!("UPDATE VERTEX ON {tag} {id} SET `partitions` = {count} WHEN `partitions` < {count}"), MOVING).await
+}
+
+/// Says that this writer takes all partitions, also those that are not there yet.
+pub(crate) async fn take_all(session: &mut Session, token: &str) -> Result<(), SinkError> {
+    let (tag, id) = (Name::fixed(STORE), text(STORE_ID));
+    run(session, &format!("UPDATE VERTEX ON {tag} {id} SET `writer` = {}", text(token)), MOVING).await
+}
+
+/// Refuses when another writer has taken the partition since.
+pub(crate) fn expect_owner(record: Option<&PartitionRecord>, number: u32, token: &str) -> Result<(), SinkError> {
+    match record {
+        Some(record) if record.owner == token => Ok(()),
+        _ => Err(SinkError::Stale(format!("another writer has taken partition {number} of the graph store"))),
+    }
+}
+
+/// Moves a partition's positions, if the token still stands; the last thing that happens in a batch. The caller looks afterwards.
+pub(crate) async fn move_to(session: &mut Session, number: u32, token: &str, stands: &BTreeMap<String, Stand>) -> Result<(), SinkError> {
+    let positions = serde_json::to_string(stands).expect("numbers under names are JSON");
+    let mut statement = format!("UPDATE VERTEX ON {} {} SET `positions` = ", Name::fixed(PARTITION), text(&partition_id(number)));
+    ngql::push_text(&positions, &mut statement);
+    statement.push_str(" WHEN `owner` == ");
+    ngql::push_text(token, &mut statement);
+    run(session, &statement, MOVING).await
+}
+
+async fn run(session: &mut Session, statement: &str, step: &str) -> Result<(), SinkError> {
+    let outcome: Result<Reply, ClientError> = session.execute(statement, &Properties::new()).await;
+    outcome.map(|_| ()).map_err(|error| classify(error, step))
+}
+
+fn partition_id(number: u32) -> String {
+    format!("tidemark:partition:{number}")
+}
+
+fn partition_number(vid: &str) -> Option<u32> {
+    vid.trim_end_matches('\0').strip_prefix("tidemark:partition:")?.parse().ok()
+}
