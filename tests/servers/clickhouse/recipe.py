@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from launcher import install, place
+from launcher import place
 from launcher.recipe import Command, Recipe
 
 
@@ -13,7 +13,7 @@ class Server(Recipe):
     def command(self, folder: Path, port: int) -> Command:
         script = place.SOURCES / self.name / "server.py"
         # The engine takes its time zone from the environment.
-        return Command([str(install.python(self.name)), "-B", str(script), str(port), str(folder)], {"TZ": "UTC"})
+        return Command([str(self.python()), "-B", str(script), str(port), str(folder)], {"TZ": "UTC"})
 
     def address(self, port: int) -> str:
         return f"http://127.0.0.1:{port}"

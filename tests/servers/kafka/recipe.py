@@ -48,7 +48,7 @@ class Server(Recipe):
 
     def install(self) -> None:
         install.jars(self.name)
-        install.python(self.name)
+        self.python()
 
     def prepare(self, folder: Path, port: int) -> None:
         own = {

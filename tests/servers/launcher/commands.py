@@ -27,7 +27,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from launcher import install, place, recipe
+from launcher import place, recipe
 
 # A JVM on a loaded machine needs 10 s; more than a minute means that it will never come.
 START_PATIENCE_S = 90
@@ -122,7 +122,7 @@ def missing(names: list[str]) -> int:
 
 def python(names: list[str]) -> int:
     for name in names:
-        print(install.python(name.partition("@")[0]))
+        print(recipe.load(name).python())
     return 0
 
 

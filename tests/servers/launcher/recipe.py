@@ -26,10 +26,16 @@ class Recipe:
     stop_signal = signal.SIGTERM
     # Packages that only root may use need a folder that another user can reach.
     user: str | None = None
+    # The folder whose requirements.txt has the official client.
+    packages: str | None = None
 
     def install(self) -> None:
         """Gets what is missing on this machine."""
-        install.python(self.name)
+        self.python()
+
+    def python(self) -> Path:
+        """The interpreter that has the official client."""
+        return install.python(self.packages or self.name)
 
     def prepare(self, folder: Path, port: int) -> None:
         """Before the first start in an empty folder."""
@@ -45,11 +51,8 @@ class Recipe:
         """Asks the server something that only a working one answers; raises where it does not.
 
         By default through the official client: `probe.py ADDRESS` in the server's folder."""
-        python = install.python(self.name)
-        script = place.SOURCES / self.name / "probe.py"
-        subprocess.run(
-            [str(python), "-B", str(script), address], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True, timeout=30
-        )
+        probe = [str(self.python()), "-B", str(place.SOURCES / self.name / "probe.py"), address]
+        subprocess.run(probe, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True, timeout=30)
 
 
 def names() -> list[str]:

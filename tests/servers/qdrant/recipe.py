@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from launcher import install, place
+from launcher import place
 from launcher.recipe import Command, Recipe
 
 
@@ -12,7 +12,7 @@ class Server(Recipe):
 
     def command(self, folder: Path, port: int) -> Command:
         script = place.SOURCES / self.name / "server.py"
-        return Command([str(install.python(self.name)), "-B", str(script), str(port), str(folder)])
+        return Command([str(self.python()), "-B", str(script), str(port), str(folder)])
 
     def address(self, port: int) -> str:
         return f"http://127.0.0.1:{port}"
