@@ -10,6 +10,7 @@ pub(crate) mod caught_up;
 pub(crate) mod connector;
 pub(crate) mod cursors;
 pub(crate) mod failure;
+pub(crate) mod membership;
 pub(crate) mod report;
 mod retry;
 pub(crate) mod schemas;
@@ -25,7 +26,7 @@ use tidemark_schemas::Catalog;
 use tidemark_sink_core::Sink;
 use tokio_util::sync::CancellationToken;
 
-use crate::fold::stage::FoldStage;
+use crate::fold::shared::FoldStage;
 use crate::status::StatusBoard;
 
 /// What all stages share.
@@ -73,7 +74,8 @@ impl Pipeline {
         supervise::run(self, &stage, connector::ConnectorStage::new(self, connector)).await;
     }
 
-    /// Runs the fold until shutdown, its cache under `cache`. Stage name `fold`.
+    /// Runs the fold until shutdown, its cache under `cache` (where workers share the partitions, `cache/<p>` for each number).
+    /// Stage name `fold`.
     pub async fn run_fold(&self, cache: PathBuf, limits: BatchLimits) {
         supervise::run(self, "fold", FoldStage::new(self, cache, limits)).await;
     }

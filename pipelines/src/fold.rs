@@ -6,4 +6,5 @@
 pub mod cache;
 pub mod decide;
 mod ledger;
+pub(crate) mod shared;
 pub(crate) mod stage;

@@ -1,6 +1,6 @@
 //! What every stage says about itself: one board for status lines, `/ready` and `/metrics`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
 use tokio::sync::watch;
@@ -68,6 +68,22 @@ impl StatusBoard {
     pub fn stands_at(&self, stage: &str, positions: Vec<StagePosition>) {
         self.positions.send_modify(|all| {
             all.insert(stage.to_owned(), positions);
+        });
+    }
+
+    /// The same for the positions on one partition number, where a stage has units for some of them.
+    pub(crate) fn stands_at_on(&self, stage: &str, number: u32, positions: Vec<StagePosition>) {
+        self.positions.send_modify(|all| {
+            let known = all.entry(stage.to_owned()).or_default();
+            known.retain(|(_, partition, _)| *partition != number);
+            known.extend(positions);
+        });
+    }
+
+    /// The stage works on these partition numbers alone.
+    pub(crate) fn stands_only_on(&self, stage: &str, numbers: &BTreeSet<u32>) {
+        self.positions.send_modify(|all| {
+            all.entry(stage.to_owned()).or_default().retain(|(_, partition, _)| numbers.contains(partition));
         });
     }
 

@@ -86,6 +86,13 @@ struct Arrived {
     notify: Notify,
 }
 
+/// The lane for a new cursor, and the cursor of the same place that it takes the place of.
+struct Chosen {
+    index: usize,
+    consumer: Arc<Consumer>,
+    former: Option<Box<Cursor>>,
+}
+
 /// A cursor in use; goes back to its lane when dropped, also when the read is given up.
 struct InUse<'l> {
     lanes: &'l Lanes,
@@ -177,7 +184,7 @@ impl Lanes {
         if offset > bounds.end {
             return Ok(None);
         }
-        let (index, consumer, former) = self.choose(place)?;
+        let Chosen { index, consumer, former } = self.choose(place)?;
         // Until it is back in its slot, nobody else sees the place.
         let set = self.assign(place, &consumer, former, offset, offset.max(bounds.start));
         match set {
@@ -203,7 +210,7 @@ impl Lanes {
 
     /// The lane for a new cursor: where an abandoned one stands, where none stands, a new lane, or where the one stands that
     /// nobody used for longest.
-    fn choose(&self, place: &Place) -> Result<(usize, Arc<Consumer>, Option<Box<Cursor>>), LogError> {
+    fn choose(&self, place: &Place) -> Result<Chosen, LogError> {
         let mut lanes = self.lock();
         let idle = |lane: &Lane| match lane.cursors.get(place) {
             Some(Slot::Idle(cursor)) => Some(cursor.used),
@@ -229,7 +236,7 @@ impl Lanes {
             Some(Slot::Idle(cursor)) => Some(cursor),
             _ => None,
         };
-        Ok((index, Arc::clone(&lane.consumer), former))
+        Ok(Chosen { index, consumer: Arc::clone(&lane.consumer), former })
     }
 
     fn assign(

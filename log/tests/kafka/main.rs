@@ -1,4 +1,9 @@
 //! The log on a real broker, whose address is in `TIDEMARK_TEST_KAFKA`.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "what fails here is a failed test")]
+
 mod contract;
+mod members;
 mod place;
+mod topics;
+mod transactions;

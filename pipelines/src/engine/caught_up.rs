@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidemark_log::LogError;
+use tidemark_log::{LogError, Share};
 
 use super::Pipeline;
 use super::cursors::{Cursors, Side};
@@ -52,18 +52,17 @@ pub(super) async fn wait(pipeline: &Pipeline, stages: &[&str]) -> Result<bool, L
     Ok(true)
 }
 
+/// Whether a stage has passed the ends on the partition numbers that it holds; other workers pass the rest.
 fn all_passed(stands: &[StagePosition], ends: &[StagePosition]) -> bool {
-    ends.iter().all(|(topic, partition, end)| {
+    let held = |partition: &u32| stands.iter().any(|(_, number, _)| number == partition);
+    ends.iter().filter(|(_, partition, _)| held(partition)).all(|(topic, partition, end)| {
         *end == 0 || stands.iter().any(|(at, number, next)| at == topic && number == partition && next >= end)
     })
 }
 
 async fn ends_of(pipeline: &Pipeline, side: Side) -> Result<Vec<StagePosition>, LogError> {
-    let cursors = Cursors::of(pipeline, side).await?;
-    let mut ends = Vec::with_capacity(cursors.list.len());
-    for cursor in &cursors.list {
-        let end = pipeline.log.bounds(&cursor.topic, cursor.partition).await?.end;
-        ends.push((Arc::clone(&cursor.topic), cursor.partition, end));
-    }
-    Ok(ends)
+    let cursors = Cursors::of(pipeline, side, &Share::All).await?;
+    let ends = cursors.ends(&*pipeline.log).await?;
+    let places = cursors.list.iter().map(|cursor| (Arc::clone(&cursor.topic), cursor.partition));
+    Ok(places.zip(ends).map(|((topic, partition), end)| (topic, partition, end)).collect())
 }

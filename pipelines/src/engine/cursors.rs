@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use tidemark_log::{Log, LogError, ReadLimit, RecordBatch};
+use tidemark_log::{Log, LogError, ReadLimit, RecordBatch, Share};
 use tidemark_schemas::Entity;
 
 use super::{BatchLimits, Pipeline};
@@ -49,8 +49,8 @@ pub(crate) enum Side {
 }
 
 impl Cursors {
-    /// One cursor for every partition of every entity's topic, at 0.
-    pub(crate) async fn of(pipeline: &Pipeline, side: Side) -> Result<Self, LogError> {
+    /// One cursor for every partition of every entity's topic that the share holds, at 0.
+    pub(crate) async fn of(pipeline: &Pipeline, side: Side, share: &Share) -> Result<Self, LogError> {
         let existing = pipeline.log.topics().await?;
         let mut list = Vec::new();
         for entity in pipeline.catalog.entities() {
@@ -61,7 +61,7 @@ impl Cursors {
             let Some((_, partitions)) = existing.iter().find(|(name, _)| **name == *topic) else {
                 return Err(LogError::NoSuchTopic(topic.to_string()));
             };
-            for partition in 0..*partitions {
+            for partition in (0..*partitions).filter(|partition| share.holds(*partition)) {
                 list.push(Cursor { entity: Arc::clone(entity), topic: Arc::clone(&topic), partition, next: 0 });
             }
         }
@@ -89,6 +89,12 @@ impl Cursors {
             self.first = (index + 1) % count;
         }
         Ok(parts)
+    }
+
+    /// Where the topics of the cursors end, in their order.
+    pub(crate) async fn ends(&self, log: &dyn Log) -> Result<Vec<u64>, LogError> {
+        let places: Vec<_> = self.list.iter().map(|cursor| (Arc::clone(&cursor.topic), cursor.partition)).collect();
+        log.ends(&places).await
     }
 
     /// Topic, partition and next offset of each: what a stage says of itself.

@@ -1,6 +1,7 @@
 //! What a stage tells the board and the metrics: the common figures, once per batch.
 
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tidemark_log::{Log, ReadLimit};
@@ -25,11 +26,30 @@ pub(crate) struct Reporter {
     lag_known_at: Option<Instant>,
     /// When the oldest record in hand was appended.
     oldest: Option<i64>,
+    /// The partition number whose unit this is the mouth of; a stage in one piece has none.
+    number: Option<u32>,
+    /// What the units of a divided stage say of themselves.
+    units: Arc<Mutex<BTreeMap<u32, UnitLine>>>,
+}
+
+/// What makes up a divided stage's line.
+#[derive(Debug, Clone, Copy, Default)]
+struct UnitLine {
+    quiet: bool,
+    lag_records: u64,
+    lag_seconds: u64,
 }
 
 impl Reporter {
     pub(crate) fn new(board: &StatusBoard, stage: &str) -> Self {
-        let reporter = Self { board: board.clone(), stage: stage.into(), lag_known_at: None, oldest: None };
+        let reporter = Self {
+            board: board.clone(),
+            stage: stage.into(),
+            lag_known_at: None,
+            oldest: None,
+            number: None,
+            units: Arc::default(),
+        };
         reporter.update(|line| line.state = StageState::Starting);
         // A figure that is 0 is shown as 0, and not left out until it rises.
         for name in
@@ -39,6 +59,47 @@ impl Reporter {
         }
         ::metrics::gauge!(metrics::QUEUE_BYTES, "stage" => reporter.label()).set(0.0);
         reporter
+    }
+
+    /// The mouth of a unit of this stage.
+    pub(crate) fn of_partition(&self, number: u32) -> Self {
+        Self { number: Some(number), lag_known_at: None, oldest: None, ..self.clone() }
+    }
+
+    /// The stage has units for these partition numbers.
+    pub(crate) fn divided(&self, numbers: &BTreeSet<u32>) {
+        let mut units = self.lock_units();
+        units.retain(|number, _| numbers.contains(number));
+        for number in numbers {
+            units.entry(*number).or_default();
+        }
+        drop(units);
+        self.board.stands_only_on(&self.stage, numbers);
+        self.add_up();
+    }
+
+    /// Changes what this unit says of itself; `false` for a stage in one piece.
+    fn update_unit(&self, change: impl FnOnce(&mut UnitLine)) -> bool {
+        let Some(number) = self.number else { return false };
+        if let Some(unit) = self.lock_units().get_mut(&number) {
+            change(unit);
+        }
+        self.add_up();
+        true
+    }
+
+    /// The line of a divided stage: quiet when all its units are, as far behind as all together, as late as the latest.
+    fn add_up(&self) {
+        let units: Vec<UnitLine> = self.lock_units().values().copied().collect();
+        self.update(|line| {
+            line.quiet = units.iter().all(|unit| unit.quiet);
+            line.lag_records = units.iter().map(|unit| unit.lag_records).sum();
+            line.lag_seconds = units.iter().map(|unit| unit.lag_seconds).max().unwrap_or(0);
+        });
+    }
+
+    fn lock_units(&self) -> MutexGuard<'_, BTreeMap<u32, UnitLine>> {
+        self.units.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn update(&self, change: impl FnOnce(&mut crate::status::StageStatus)) {
@@ -97,6 +158,7 @@ impl Reporter {
             line.read += records;
             line.quiet = false;
         });
+        self.update_unit(|unit| unit.quiet = false);
         ::metrics::counter!(metrics::RECORDS_IN, "stage" => self.label()).increment(records);
         ::metrics::histogram!(metrics::BATCH_RECORDS, "stage" => self.label()).record(records as f64);
     }
@@ -146,14 +208,19 @@ impl Reporter {
 
     /// How far the stage has come: what [`crate::engine::Pipeline::caught_up`] looks at.
     pub(crate) fn stands_at(&self, positions: Vec<StagePosition>) {
-        self.board.stands_at(&self.stage, positions);
+        match self.number {
+            None => self.board.stands_at(&self.stage, positions),
+            Some(number) => self.board.stands_at_on(&self.stage, number, positions),
+        }
     }
 
     /// The stage stands at the end of all its topics with nothing in hand.
     pub(crate) fn quiet(&mut self) {
         self.oldest = None;
         self.lag_known_at = None;
-        self.update(|line| line.quiet = true);
+        if !self.update_unit(|unit| unit.quiet = true) {
+            self.update(|line| line.quiet = true);
+        }
         self.tell_lag(0, 0);
     }
 
@@ -183,17 +250,22 @@ impl Reporter {
             return;
         }
         // A log that does not answer fails the stage's next read, which says so.
-        let mut records = 0;
-        for (topic, partition, next) in committed {
-            let Ok(bounds) = log.bounds(topic, *partition).await else { return };
-            records += bounds.end.saturating_sub(*next);
-        }
+        let places: Vec<_> = committed.iter().map(|(topic, partition, _)| (Arc::clone(topic), *partition)).collect();
+        let Ok(ends) = log.ends(&places).await else { return };
+        let records = committed.iter().zip(ends).map(|((_, _, next), end)| end.saturating_sub(*next)).sum();
         self.lag_known_at = Some(now);
         let seconds = if records == 0 { 0 } else { self.oldest.map_or(0, age_seconds) };
         self.tell_lag(records, seconds);
     }
 
     fn tell_lag(&self, records: u64, seconds: u64) {
+        let unit = self.update_unit(|unit| {
+            unit.lag_records = records;
+            unit.lag_seconds = seconds;
+        });
+        if unit {
+            return;
+        }
         self.update(|line| {
             line.lag_records = records;
             line.lag_seconds = seconds;

@@ -10,16 +10,17 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures::future::join;
-use tidemark_log::{Append, Share, crash};
+use tidemark_log::{Append, Assignment, Membership, Share, crash};
 use tidemark_schemas::codec::{DecodeError, decode_state};
 use tidemark_sink_core::{Applied, RejectedRow, Sink, SinkBatch, SinkError, StorePosition, TopicBatch};
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::cursors::{Cursors, Part, Side};
 use super::failure::{Class, Failure};
 use super::report::Reporter;
 use super::supervise::{Session, Stage};
-use super::{BatchLimits, Pipeline, schemas};
+use super::{BatchLimits, Pipeline, membership, schemas};
 use crate::dead_letters::{self, Refused};
 
 pub(super) struct SinkStage<'p> {
@@ -29,29 +30,34 @@ pub(super) struct SinkStage<'p> {
     limits: BatchLimits,
     /// Fingerprints that were looked for on the progress topic: a row whose writer is still unknown then is a dead letter.
     schemas_tried: HashSet<u64>,
+    /// Kept over failures: a store that is down must not move partitions from worker to worker.
+    membership: Option<Arc<dyn Membership>>,
 }
 
 impl<'p> SinkStage<'p> {
     pub(super) fn new(pipeline: &'p Pipeline, sink: Box<dyn Sink>, limits: BatchLimits) -> Self {
         let stage = format!("sink.{}", sink.role().name());
-        Self { pipeline, stage, sink, limits, schemas_tried: HashSet::new() }
+        Self { pipeline, stage, sink, limits, schemas_tried: HashSet::new(), membership: None }
     }
 
     /// The reading positions as the store says, each within the log's bounds.
-    async fn open(&mut self) -> Result<Cursors, Failure> {
+    async fn open(&mut self, share: &Share) -> Result<Cursors, Failure> {
         let log = &self.pipeline.log;
-        let positions = self.sink.open(log.identity(), &Share::All).await?;
-        let mut cursors = Cursors::of(self.pipeline, Side::State).await?;
-        for cursor in &mut cursors.list {
+        let positions = self.sink.open(log.identity(), share).await?;
+        let mut cursors = Cursors::of(self.pipeline, Side::State, share).await?;
+        let ends = cursors.ends(&**log).await?;
+        for (cursor, end) in cursors.list.iter_mut().zip(ends) {
             let stands =
                 |position: &&StorePosition| position.partition == cursor.partition && position.entity == cursor.entity.name;
-            let bounds = log.bounds(&cursor.topic, cursor.partition).await?;
-            cursor.next = positions.iter().find(stands).map_or(bounds.start, |position| position.next);
-            if cursor.next > bounds.end {
+            cursor.next = match positions.iter().find(stands) {
+                Some(position) => position.next,
+                None => log.bounds(&cursor.topic, cursor.partition).await?.start,
+            };
+            if cursor.next > end {
                 let text = format!(
                     "the store {} stands at {} on {}/{}, which ends at {}: it was filled from another or a newer log; \
                      restore the log with a raised generation, or rebuild the store (`init --force-rebuild`)",
-                    self.stage, cursor.next, cursor.topic, cursor.partition, bounds.end
+                    self.stage, cursor.next, cursor.topic, cursor.partition, end
                 );
                 return Err(Failure::new(Class::Operator, text));
             }
@@ -148,18 +154,60 @@ fn find<'b>(batch: &'b SinkBatch, row: &RejectedRow) -> Option<(&'b TopicBatch, 
 #[async_trait]
 impl Stage for SinkStage<'_> {
     async fn run(&mut self, session: &mut Session) -> Result<(), Failure> {
+        let shutdown = &self.pipeline.shutdown;
+        let membership = membership::joined(&mut self.membership, &*self.pipeline.log, &self.stage).await?;
+        let mut wanted = membership.wanted();
+        loop {
+            let Some(assignment) = membership::next(&mut wanted, shutdown).await else { break };
+            // Whatever was in hand is applied, and what was read ahead forgotten: the rest may go to others.
+            membership.holds(&assignment.share);
+            if matches!(&assignment.share, Share::Partitions(numbers) if numbers.is_empty()) {
+                session.worked();
+                session.report.stands_at(Vec::new());
+                session.report.quiet();
+                if membership::changed(&mut wanted, shutdown).await { continue } else { break }
+            }
+            let ended = self.run_share(session, &assignment, &mut wanted).await;
+            match ended.map_err(|failure| membership::failed(&*membership, &assignment.share, failure))? {
+                End::Shutdown => break,
+                End::OtherShare => {}
+            }
+        }
+        membership.leave().await;
+        Ok(())
+    }
+}
+
+/// How a run ended without a failure.
+enum End {
+    Shutdown,
+    /// Partitions came or go.
+    OtherShare,
+}
+
+impl SinkStage<'_> {
+    /// Runs on one share until it changes.
+    async fn run_share(
+        &mut self,
+        session: &mut Session,
+        assignment: &Assignment,
+        wanted: &mut watch::Receiver<Option<Assignment>>,
+    ) -> Result<End, Failure> {
         let pipeline = self.pipeline;
         let log = Arc::clone(&pipeline.log);
         let mut appended = log.appended();
         // `reading` runs ahead of `committed` by what is in hand and read ahead.
-        let mut reading = self.open().await?;
+        let mut reading = self.open(&assignment.share).await?;
         let mut committed = reading.positions();
         session.report.stands_at(committed.clone());
         let mut ahead = Vec::new();
         let limits = self.limits;
         loop {
             if pipeline.shutdown.is_cancelled() {
-                return Ok(());
+                return Ok(End::Shutdown);
+            }
+            if wanted.borrow().as_ref() != Some(assignment) {
+                return Ok(End::OtherShare);
             }
             // Seen before it is read: what is appended in between wakes the wait below at once.
             appended.borrow_and_update();
@@ -169,7 +217,8 @@ impl Stage for SinkStage<'_> {
                 session.report.quiet();
                 tokio::select! {
                     biased;
-                    () = pipeline.shutdown.cancelled() => return Ok(()),
+                    () = pipeline.shutdown.cancelled() => return Ok(End::Shutdown),
+                    _ = wanted.changed() => {}
                     _ = appended.changed() => {}
                 }
                 continue;
@@ -180,7 +229,13 @@ impl Stage for SinkStage<'_> {
             crash::point("sink.before-apply");
             let batch = self.batch_of(&reading, &parts);
             let applying = self.apply(batch, &session.report);
-            let (applied, read) = join(applying, reading.gather(&*log, limits)).await;
+            let working = join(applying, reading.gather(&*log, limits));
+            let (applied, read) = tokio::select! {
+                biased;
+                worked = working => worked,
+                // Others are at work on what was lost; the store is opened anew, which takes a new epoch for the rest.
+                () = membership::lost(wanted, assignment.losses) => return Ok(End::OtherShare),
+            };
             let (applied, refused) = applied?;
             crash::point("sink.after-apply");
             for part in &parts {

@@ -28,6 +28,16 @@ impl Session {
             self.report.running();
         }
     }
+
+    /// Whether it was said.
+    pub(crate) fn has_worked(&self) -> bool {
+        self.worked
+    }
+
+    /// The session of a unit of this stage that works on one partition number.
+    pub(crate) fn of_partition(&self, number: u32) -> Self {
+        Self { report: self.report.of_partition(number), worked: false }
+    }
 }
 
 /// Runs the stage until shutdown, or until another process has taken over.

@@ -1,9 +1,12 @@
-//! The fold as a stage: batches of changes in, one append per batch out.
+//! The fold of one share of the partitions: batches of changes in, one append per batch out.
+//!
+//! A stage that has all partitions is one such unit; where workers share them, each partition number is one ([`super::shared`]).
 //!
 //! Guarantees: states, receipts, rejections, marks, dead letters and the fold's positions are one append, so a batch counts once
 //! or not at all. What a batch did lives in an overlay and enters the cache only after the commit.
 //! On failure, also where the outcome is unknown: overlay, marks and counts in memory are dropped, the committed positions are
-//! read again, and the cache is brought up to the state topics. Relies on being the only writer of states (the engine's stage lock).
+//! read again, and the cache is brought up to the state topics. Relies on being the only writer of states of its partitions (the
+//! engine's stage lock, or the log's fencing by partition number).
 
 mod batch;
 
@@ -11,16 +14,15 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use futures::future::join;
-use tidemark_log::{Append, ConsumerPosition, crash};
+use tidemark_log::{Append, ConsumerPosition, Share, crash};
 use tokio::time::Instant;
 
 use super::cache::{Cache, CacheError, Overlay, Reached, entity_seed};
 use super::ledger::Ledger;
 use crate::engine::cursors::{Cursors, Part, Side};
 use crate::engine::failure::Failure;
-use crate::engine::supervise::{Session, Stage};
+use crate::engine::supervise::Session;
 use crate::engine::{BatchLimits, Pipeline, in_place, schemas};
 use batch::{Batch, Stopped};
 
@@ -29,9 +31,11 @@ pub(crate) const CONSUMER: &str = "fold";
 /// Largest batch while the cache is brought up to the state topics: only memory depends on it.
 const CATCH_UP: BatchLimits = BatchLimits { records_max: 10_000, bytes_max: 8 << 20 };
 
-/// The fold.
-pub(crate) struct FoldStage<'p> {
-    pipeline: &'p Pipeline,
+/// The fold of one share.
+pub(crate) struct FoldUnit {
+    pipeline: Pipeline,
+    share: Share,
+    /// Where the cache is.
     directory: PathBuf,
     limits: BatchLimits,
     cache: Option<Cache>,
@@ -56,14 +60,21 @@ struct Place {
     seed: u64,
 }
 
-impl<'p> FoldStage<'p> {
-    pub(crate) fn new(pipeline: &'p Pipeline, directory: PathBuf, limits: BatchLimits) -> Self {
-        Self { pipeline, directory, limits, cache: None, discard: false, schemas_tried: HashSet::new() }
+impl FoldUnit {
+    /// Ends with the pipeline's shutdown.
+    pub(crate) fn new(pipeline: Pipeline, share: Share, directory: PathBuf, limits: BatchLimits) -> Self {
+        Self { pipeline, share, directory, limits, cache: None, discard: false, schemas_tried: HashSet::new() }
     }
 
     async fn open(&mut self) -> Result<Running, Failure> {
         let log = &*self.pipeline.log;
-        let mut reading = Cursors::of(self.pipeline, Side::Changes).await?;
+        if let Share::Partitions(numbers) = &self.share {
+            // Ends what a former owner has under way: before that the positions are not final.
+            for number in numbers {
+                log.take_over(CONSUMER, *number).await?;
+            }
+        }
+        let mut reading = Cursors::of(&self.pipeline, Side::Changes, &self.share).await?;
         for (topic, partition, next) in log.positions(CONSUMER).await? {
             let stands = |cursor: &&mut crate::engine::cursors::Cursor| *cursor.topic == *topic && cursor.partition == partition;
             if let Some(cursor) = reading.list.iter_mut().find(stands) {
@@ -82,7 +93,8 @@ impl<'p> FoldStage<'p> {
 
     /// The cache, brought up to the ends of the state topics.
     async fn open_cache(&mut self) -> Result<Cache, Failure> {
-        let log = &*self.pipeline.log;
+        let log = Arc::clone(&self.pipeline.log);
+        let log = &*log;
         let identity = log.identity();
         let mut cache = match self.cache.take() {
             Some(cache) => cache,
@@ -90,13 +102,14 @@ impl<'p> FoldStage<'p> {
             None => in_place(|| Cache::open(&self.directory, identity))?,
         };
         self.discard = false;
-        let mut states = Cursors::of(self.pipeline, Side::State).await?;
-        for cursor in &mut states.list {
+        let mut states = Cursors::of(&self.pipeline, Side::State, &self.share).await?;
+        let ends = states.ends(log).await?;
+        for (cursor, end) in states.list.iter_mut().zip(ends) {
             cursor.next = cache.next(&cursor.entity.name, cursor.partition);
-            if cursor.next > log.bounds(&cursor.topic, cursor.partition).await?.end {
+            if cursor.next > end {
                 tracing::warn!(topic = %cursor.topic, "the fold's cache is ahead of the log; it is made anew");
                 cache = in_place(|| Cache::create(&self.directory, identity))?;
-                states = Cursors::of(self.pipeline, Side::State).await?;
+                states = Cursors::of(&self.pipeline, Side::State, &self.share).await?;
                 break;
             }
         }
@@ -130,12 +143,12 @@ impl<'p> FoldStage<'p> {
         let generation = self.pipeline.log.identity();
         let decided = in_place(|| {
             let mut batch = Batch::default();
-            batch.decide(self.pipeline, running, parts, generation, &self.schemas_tried).map(|()| batch)
+            batch.decide(&self.pipeline, running, parts, generation, &self.schemas_tried).map(|()| batch)
         });
         match decided {
             Ok(batch) => Ok(Some(batch)),
             Err(Stopped::UnknownSchema(fingerprint)) => {
-                schemas::learn(self.pipeline, fingerprint).await?;
+                schemas::learn(&self.pipeline, fingerprint).await?;
                 self.schemas_tried.insert(fingerprint);
                 Ok(None)
             }
@@ -145,7 +158,7 @@ impl<'p> FoldStage<'p> {
     }
 
     async fn run_open(&mut self, running: &mut Running, session: &mut Session) -> Result<End, Failure> {
-        let pipeline = self.pipeline;
+        let pipeline = self.pipeline.clone();
         let log = Arc::clone(&pipeline.log);
         let mut appended = log.appended();
         let mut committed = running.reading.positions();
@@ -208,9 +221,9 @@ enum End {
     Again,
 }
 
-#[async_trait]
-impl Stage for FoldStage<'_> {
-    async fn run(&mut self, session: &mut Session) -> Result<(), Failure> {
+impl FoldUnit {
+    /// Runs until shutdown; again after a failure.
+    pub(crate) async fn run(&mut self, session: &mut Session) -> Result<(), Failure> {
         loop {
             let mut running = self.open().await?;
             let ended = self.run_open(&mut running, session).await;

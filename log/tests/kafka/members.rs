@@ -1,0 +1,65 @@
+//! Workers of a stage share its partitions and hand them over.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use tidemark_log::{Assignment, Log, Membership, Retention, Share, TopicSpec};
+use tokio::time::timeout;
+
+use crate::place::{broker, open, prefix};
+
+const PATIENCE: Duration = Duration::from_secs(40);
+
+/// Waits until the member should hold what `fits` likes, saying at once that it holds what it should.
+async fn settles(member: &dyn Membership, what: &str, fits: impl Fn(&BTreeSet<u32>) -> bool) -> BTreeSet<u32> {
+    let mut wanted = member.wanted();
+    let settled = async {
+        loop {
+            if let Some(Assignment { share, .. }) = wanted.borrow_and_update().clone() {
+                member.holds(&share);
+                let Share::Partitions(numbers) = share else { unreachable!("a group shares by numbers") };
+                if fits(&numbers) {
+                    return numbers;
+                }
+            }
+            wanted.changed().await.unwrap();
+        }
+    };
+    timeout(PATIENCE, settled).await.unwrap_or_else(|_| unreachable!("waited in vain until {what}"))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_members_share_three_partitions_and_hand_over() {
+    let Some(broker) = broker("two_members_share_three_partitions_and_hand_over") else { return };
+    let prefix = prefix();
+    let (log, other) = (open(&broker, &prefix).await, open(&broker, &prefix).await);
+    let spec = TopicSpec { name: format!("{prefix}.t"), partitions: 3, retention: Retention::Keep };
+    log.create_topics(&[spec]).await.unwrap();
+    let all = BTreeSet::from([0, 1, 2]);
+
+    let first = log.join("sink.graph").await.unwrap();
+    settles(&*first, "one member has all", |numbers| *numbers == all).await;
+    let second = other.join("sink.graph").await.unwrap();
+    // The second one gets nothing before the first has let it go.
+    let mut wanted = first.wanted();
+    let given_up = timeout(
+        PATIENCE,
+        wanted.wait_for(|told| matches!(told, Some(Assignment { share: Share::Partitions(numbers), .. }) if numbers.len() < 3)),
+    );
+    given_up.await.expect("the first one is asked to give up").unwrap();
+    let second_share = second.wanted().borrow().clone();
+    let empty = |told: &Option<Assignment>| told.as_ref().is_none_or(|told| told.share == Share::Partitions(BTreeSet::new()));
+    assert!(empty(&second_share), "the first one still works on it: {second_share:?}");
+    let (kept, got) = tokio::join!(
+        settles(&*first, "the first one keeps some", |numbers| (1..=2).contains(&numbers.len())),
+        settles(&*second, "the second one gets some", |numbers| (1..=2).contains(&numbers.len())),
+    );
+    assert!(kept.is_disjoint(&got) && kept.union(&got).copied().collect::<BTreeSet<_>>() == all, "{kept:?} and {got:?}");
+
+    // another stage's members are another group
+    let elsewhere = log.join("sink.vector").await.unwrap();
+    settles(&*elsewhere, "another stage has all", |numbers| *numbers == all).await;
+
+    second.leave().await;
+    settles(&*first, "the rest comes back", |numbers| *numbers == all).await;
+}

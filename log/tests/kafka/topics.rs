@@ -1,0 +1,95 @@
+//! Topics on a real broker: the settings they get, and complaints about others.
+
+use std::time::{Duration, Instant};
+
+use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use tidemark_log::kafka::{KafkaLog, KafkaOptions};
+use tidemark_log::{Append, Log, LogError, ReadLimit, Retention, TopicSpec};
+
+use crate::place::{broker, open, prefix};
+
+const ALL: ReadLimit = ReadLimit { records_max: 10_000, bytes_max: 1 << 20 };
+
+async fn make(broker: &str, name: &str, settings: &[(&str, &str)]) {
+    let admin: AdminClient<DefaultClientContext> = ClientConfig::new().set("bootstrap.servers", broker).create().unwrap();
+    let mut topic = NewTopic::new(name, 1, TopicReplication::Fixed(1));
+    for (name, value) in settings {
+        topic = topic.set(name, value);
+    }
+    for made in admin.create_topics([&topic], &AdminOptions::new()).await.unwrap() {
+        made.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_topic_with_other_settings_is_complained_about() {
+    let Some(broker) = broker("a_topic_with_other_settings_is_complained_about") else { return };
+    let prefix = prefix();
+    let log = open(&broker, &prefix).await;
+    let name = format!("{prefix}.changes.customer");
+    make(
+        &broker,
+        &name,
+        &[("retention.ms", "604800000"), ("max.message.bytes", "8388608"), ("message.timestamp.type", "LogAppendTime")],
+    )
+    .await;
+    let refused = log.create_topics(&[TopicSpec { name: name.clone(), partitions: 1, retention: Retention::Keep }]).await;
+    let Err(LogError::Settings(text)) = refused else { panic!("{refused:?}") };
+    let expected = format!(
+        "topic {name} has retention.ms=604800000, -1 is needed: kafka-configs.sh --bootstrap-server {broker} --alter \
+         --entity-type topics --entity-name {name} --add-config retention.ms=-1"
+    );
+    assert_eq!(text, expected, "larger records are no harm");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_processes_agree_on_the_identity() {
+    let Some(broker) = broker("two_processes_agree_on_the_identity") else { return };
+    let prefix = prefix();
+    let missing = KafkaLog::open_existing(KafkaOptions::new(&broker, &prefix)).await;
+    assert!(matches!(missing, Err(LogError::Damaged(_))), "{missing:?}");
+    let (one, two) = tokio::join!(open(&broker, &prefix), open(&broker, &prefix));
+    assert_eq!(one.identity(), two.identity());
+    let raised = one.raise_generation(3).await.unwrap();
+    let again = KafkaLog::open_existing(KafkaOptions::new(&broker, &prefix)).await.unwrap();
+    assert_eq!((again.identity(), raised.generation, raised.id), (raised, 3, one.identity().id));
+    assert_eq!(again.topics().await.unwrap(), [], "the adapter's own topics are no part of the log");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_compacted_topic_is_read_across_its_gaps() {
+    let Some(broker) = broker("a_compacted_topic_is_read_across_its_gaps") else { return };
+    let prefix = prefix();
+    let log = open(&broker, &prefix).await;
+    let name = format!("{prefix}.progress");
+    // segments end at once, so that the broker has something to compact
+    let settings = [
+        ("cleanup.policy", "compact"),
+        ("max.message.bytes", "8388608"),
+        ("message.timestamp.type", "LogAppendTime"),
+        ("segment.ms", "100"),
+        ("min.cleanable.dirty.ratio", "0.01"),
+    ];
+    make(&broker, &name, &settings).await;
+    log.create_topics(&[TopicSpec { name: name.clone(), partitions: 1, retention: Retention::Compact }]).await.unwrap();
+    let topic = name.as_str().into();
+    let deadline = Instant::now() + Duration::from_secs(120);
+    let mut last = 0;
+    for round in 0_u64.. {
+        let mut append = Append::default();
+        append.record(&topic, 0, b"same", |out| out.extend(round.to_string().bytes()));
+        last = log.append(append).await.unwrap()[0];
+        // a handle of its own each time: it begins at offset 0
+        let fresh = open(&broker, &prefix).await;
+        let batch = fresh.read(&name, 0, 0, ALL).await.unwrap();
+        assert_eq!((batch.get(batch.len() - 1).offset, batch.next_offset()), (last, Some(last + 1)));
+        if batch.get(0).offset > 0 {
+            break;
+        }
+        assert!(Instant::now() < deadline, "the broker compacts nothing");
+    }
+    let first = log.read(&name, 0, 0, ReadLimit { records_max: 1, bytes_max: 1 }).await.unwrap().get(0).offset;
+    assert!(first > 0 && first <= last, "the first records are gone: {first} of {last}");
+}
