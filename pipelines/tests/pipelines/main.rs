@@ -7,6 +7,8 @@ mod engine;
 #[cfg(test)]
 mod fold;
 #[cfg(test)]
+mod kafka;
+#[cfg(test)]
 mod oracle;
 #[cfg(test)]
 mod place;

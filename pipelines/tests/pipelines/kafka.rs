@@ -1,0 +1,177 @@
+//! Several workers on one log on Kafka, whose broker's address is in `TIDEMARK_TEST_KAFKA`.
+
+use std::collections::BTreeMap;
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use tidemark_log::kafka::{KafkaLog, KafkaOptions};
+use tidemark_log::{Append, Topics, partition};
+use tidemark_pipelines::dead_letters;
+use tidemark_pipelines::engine::{BatchLimits, Pipeline};
+use tidemark_pipelines::status::{StageState, StatusBoard};
+use tidemark_schemas::codec::encode_change;
+use tidemark_sink_core::Role;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::chaos::Chaos;
+use crate::store::{Content, MemorySink};
+use crate::thing::{catalog, insert, thing};
+
+const PARTITIONS: u32 = 3;
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn broker(test: &str) -> Option<String> {
+    if let Ok(address) = std::env::var("TIDEMARK_TEST_KAFKA") {
+        return Some(address);
+    }
+    let reason = "TIDEMARK_TEST_KAFKA is not set";
+    eprintln!("skipped: {test}: {reason}");
+    assert!(std::env::var("CI").as_deref() != Ok("true"), "{test} must not be skipped with CI=true: {reason}");
+    if let Some(list) = std::env::var_os("TIDEMARK_TEST_SKIPS") {
+        let file = OpenOptions::new().append(true).create(true).open(list);
+        file.and_then(|mut file| writeln!(file, "{test}: {reason}")).expect("the list of skipped tests takes a line");
+    }
+    None
+}
+
+/// A process of its own as far as the log can tell: fold and one sink.
+struct Worker {
+    pipeline: Pipeline,
+    running: JoinHandle<()>,
+    _cache: tempfile::TempDir,
+}
+
+impl Worker {
+    async fn start(broker: &str, prefix: &str, content: &Arc<Mutex<Content>>) -> Self {
+        let log = KafkaLog::open(KafkaOptions::new(broker, prefix)).await.unwrap();
+        let pipeline = Pipeline {
+            log: Arc::new(log),
+            topics: Topics::new(prefix),
+            catalog: catalog(),
+            board: StatusBoard::default(),
+            shutdown: CancellationToken::new(),
+        };
+        pipeline.prepare(PARTITIONS).await.unwrap();
+        let cache = tempfile::tempdir().unwrap();
+        let chaos = Chaos::new(0);
+        chaos.calm();
+        let sink = Box::new(MemorySink { role: Role::Relational, content: Arc::clone(content), chaos });
+        let (works, state) = (pipeline.clone(), cache.path().join("state"));
+        let running = tokio::spawn(async move {
+            tokio::join!(works.run_fold(state, BatchLimits::FOLD), works.run_sink(sink, BatchLimits::SINK));
+        });
+        Self { pipeline, running, _cache: cache }
+    }
+
+    async fn stop(self) {
+        self.pipeline.shutdown.cancel();
+        self.running.await.unwrap();
+    }
+}
+
+/// Publishes changes and knows what must come of them.
+struct Author {
+    sequence: u64,
+    expected: BTreeMap<String, String>,
+}
+
+impl Author {
+    async fn publish(&mut self, pipeline: &Pipeline, count: u64) {
+        let entity = thing(&pipeline.catalog);
+        let topic = pipeline.topics.changes("thing");
+        let mut append = Append::default();
+        for _ in 0..count {
+            self.sequence += 1;
+            let (code, value) = (format!("K{}", self.sequence % 97), self.sequence.to_string());
+            let mut spec = insert("file", json!({"code": code, "name": "n", "a": value}));
+            spec.source_seq = self.sequence;
+            let change = spec.change(entity);
+            let number = partition::of(change.key.as_bytes(), PARTITIONS);
+            append.record(&topic, number, change.key.as_bytes(), |out| encode_change(entity, &change, out));
+            self.expected.insert(code, value);
+        }
+        pipeline.log.append(append).await.unwrap();
+    }
+
+    fn differs(&self, content: &Mutex<Content>) -> Option<String> {
+        let content = content.lock().unwrap();
+        self.expected.iter().find_map(|(code, value)| {
+            let found = content.rows.get(&("thing".to_owned(), code.clone())).map(|(_, _, row)| row["a"].clone());
+            (found != Some(json!(value))).then(|| format!("{code}: {found:?} is not {value}"))
+        })
+    }
+
+    /// Waits until the store has what was published.
+    async fn arrived(&self, what: &str, content: &Mutex<Content>, workers: &[&Worker]) {
+        let started = Instant::now();
+        while let Some(difference) = self.differs(content) {
+            let lines = || workers.iter().map(|worker| worker.pipeline.board.lines()).collect::<Vec<_>>();
+            assert!(started.elapsed() < PATIENCE, "{what}: {difference}; {:?}", lines());
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        eprintln!("{what}: {:?}", started.elapsed());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_workers_share_the_partitions_and_hand_over() {
+    let Some(broker) = broker("two_workers_share_the_partitions_and_hand_over") else { return };
+    let prefix = format!("test-{}", Uuid::new_v4().simple());
+    let content: Arc<Mutex<Content>> = Arc::default();
+    let mut author = Author { sequence: 0, expected: BTreeMap::new() };
+
+    let first = Worker::start(&broker, &prefix, &content).await;
+    author.publish(&first.pipeline, 500).await;
+    author.arrived("one worker", &content, &[&first]).await;
+    author.publish(&first.pipeline, 1).await;
+    author.arrived("a single change", &content, &[&first]).await;
+
+    // a second worker comes while changes are under way
+    author.publish(&first.pipeline, 2_000).await;
+    let second = Worker::start(&broker, &prefix, &content).await;
+    for _ in 0..20 {
+        author.publish(&first.pipeline, 200).await;
+    }
+    author.arrived("two workers", &content, &[&first, &second]).await;
+    let shares = |worker: &Worker| {
+        let positions = worker.pipeline.board.positions().borrow().clone();
+        let numbers = |stage: &str| {
+            let stands = positions.get(stage).cloned().unwrap_or_default();
+            stands.iter().map(|(_, number, _)| *number).collect::<std::collections::BTreeSet<_>>()
+        };
+        (numbers("fold"), numbers("sink.relational"))
+    };
+    let started = Instant::now();
+    loop {
+        let ((fold, sink), (other_fold, other_sink)) = (shares(&first), shares(&second));
+        let shared = |one: &std::collections::BTreeSet<u32>, other: &std::collections::BTreeSet<u32>| {
+            !one.is_empty() && !other.is_empty() && one.is_disjoint(other) && one.len() + other.len() == PARTITIONS as usize
+        };
+        if shared(&fold, &other_fold) && shared(&sink, &other_sink) {
+            break;
+        }
+        assert!(started.elapsed() < PATIENCE, "{fold:?} {sink:?} and {other_fold:?} {other_sink:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    author.publish(&first.pipeline, 1_000).await;
+    author.arrived("both at work", &content, &[&first, &second]).await;
+
+    // the first one goes, the second one has it all
+    author.publish(&second.pipeline, 1_000).await;
+    let publisher = second.pipeline.clone();
+    first.stop().await;
+    author.publish(&publisher, 1_000).await;
+    author.arrived("the second worker alone", &content, &[&second]).await;
+
+    assert!(publisher.caught_up(&["fold", "sink.relational"]).await.unwrap());
+    for (stage, line) in publisher.board.lines() {
+        assert_eq!(line.state, StageState::Running, "{stage}");
+    }
+    assert_eq!(dead_letters::list(&*publisher.log, &publisher.topics).await.unwrap(), []);
+    second.stop().await;
+}
