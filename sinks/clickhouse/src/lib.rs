@@ -65,8 +65,9 @@ impl fmt::Debug for ClickHouseOptions {
 
 /// The analytics store in this database. `vip_levels` are the customers' levels that count as VIP; `utc_offset` is the zone's, in
 /// seconds east: it says when a day begins in the views.
+#[expect(clippy::needless_pass_by_value, reason = "the same form as the other adapters' constructors")]
 pub fn analytics(options: ClickHouseOptions, catalog: Arc<Catalog>, vip_levels: Vec<String>, utc_offset: i32) -> Box<dyn Sink> {
-    Box::new(ClickHouseSink::new(options, catalog, vip_levels, utc_offset))
+    Box::new(ClickHouseSink::new(options, &catalog, vip_levels, utc_offset))
 }
 
 /// The statements that make an entity's table and the views over it: what a bare writer needs to compare itself with this store.

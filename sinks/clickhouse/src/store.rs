@@ -48,9 +48,9 @@ struct Open {
 }
 
 impl ClickHouseSink {
-    pub(crate) fn new(options: ClickHouseOptions, catalog: Arc<Catalog>, vip_levels: Vec<String>, utc_offset: i32) -> Self {
-        let tables: Vec<Table> = catalog.entities().iter().map(|entity| Table::new(&catalog, entity)).collect();
-        let views = tables.iter().flat_map(Table::views).chain(views::possible(&catalog, utc_offset)).collect();
+    pub(crate) fn new(options: ClickHouseOptions, catalog: &Catalog, vip_levels: Vec<String>, utc_offset: i32) -> Self {
+        let tables: Vec<Table> = catalog.entities().iter().map(|entity| Table::new(catalog, entity)).collect();
+        let views = tables.iter().flat_map(Table::views).chain(views::possible(catalog, utc_offset)).collect();
         Self { options, tables: Arc::new(tables), views, vip_levels, writer: epoch::new_writer(), open: None }
     }
 

@@ -1,4 +1,8 @@
+mod failures;
 mod harness;
+mod tables;
+mod text;
+mod writers;
 
 use tidemark_schemas::Catalog;
 use tidemark_sink_core::contract::{self, Fixture};
