@@ -123,31 +123,30 @@ impl KafkaLog {
         if matches!(missing, Missing::Make) {
             topics::create(&settings, &broker, options.replication, &[topic]).await?;
         }
-        let (asked, producer, with, of) = (Arc::clone(&broker), Arc::clone(&plain), settings.clone(), prefix.clone());
-        let identity = blocking("reading the log's identity", move || match missing {
-            Missing::Make => identity::learn_or_make(&with, &asked, &producer, &of),
-            Missing::Refuse => match identity::learn(&with, &asked, &of) {
-                Ok(Some(identity)) => Ok(identity),
-                Ok(None) | Err(LogError::NoSuchTopic(_)) => Err(LogError::Damaged(format!(
-                    "there is no log under the prefix `{of}` on {}; `tidemark init` makes one",
-                    with.brokers()
-                ))),
-                Err(error) => Err(error),
-            },
-        })
-        .await?;
         let appended = watch::Sender::new(0);
         let lanes = Lanes::new(&settings, format!("{prefix}-read"), options.queue_bytes, Arc::clone(&broker), appended.clone());
+        let lanes = Arc::new(lanes);
+        let identity = match missing {
+            Missing::Make => identity::learn_or_make(&broker, &lanes, &plain, &prefix).await?,
+            Missing::Refuse => match identity::learn(&broker, &lanes, &prefix).await {
+                Ok(Some(identity)) => identity,
+                Ok(None) | Err(LogError::NoSuchTopic(_)) => {
+                    let brokers = &options.brokers;
+                    let text = format!("there is no log under the prefix `{prefix}` on {brokers}; `tidemark init` makes one");
+                    return Err(LogError::Damaged(text));
+                }
+                Err(error) => return Err(error),
+            },
+        };
         let transactions = Arc::new(Transactions::new(&settings, &prefix));
         let ticking = tokio::spawn(tick(appended.clone()));
-        Ok(Self { options, settings, identity, appended, ticking, lanes: Arc::new(lanes), plain, transactions, broker })
+        Ok(Self { options, settings, identity, appended, ticking, lanes, plain, transactions, broker })
     }
 
     /// Raises the generation: for a log that was copied, restored or repartitioned. Handles opened before keep the old one.
     pub async fn raise_generation(&self, generation: u32) -> Result<LogIdentity, LogError> {
         let identity = LogIdentity { generation: generation.max(self.identity.generation), ..self.identity };
-        let (plain, prefix) = (Arc::clone(&self.plain), self.options.prefix.clone());
-        blocking("raising the generation", move || identity::raise(&plain, &prefix, identity)).await?;
+        identity::raise(&self.plain, &self.options.prefix, identity).await?;
         Ok(identity)
     }
 

@@ -91,7 +91,7 @@ impl Settings {
             ("fetch.queue.backoff.ms", "10"),
             ("fetch.error.backoff.ms", "50"),
             // a reading position that moves waits for the fetch under way
-            ("fetch.wait.max.ms", "100"),
+            ("fetch.wait.max.ms", "50"),
             ("retry.backoff.ms", "20"),
             ("queued.max.messages.kbytes", queue_kilobytes.as_str()),
         ];
@@ -183,6 +183,14 @@ pub(super) fn retire<T: Send + 'static>(what: &'static str, client: T) {
     });
     if spawned.is_ok() && ended.recv_timeout(END_OF_CLIENT).is_err() {
         tracing::warn!(what, "kafka client does not end; it is left behind");
+    }
+}
+
+/// The same without waiting: for a client that nothing depends on any more.
+pub(super) fn let_go<T: Send + 'static>(what: &'static str, client: T) {
+    let spawned = std::thread::Builder::new().name("kafka-let-go".to_owned()).spawn(move || drop(client));
+    if let Err(error) = spawned {
+        tracing::warn!(what, %error, "kafka client ended in place");
     }
 }
 

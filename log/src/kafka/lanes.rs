@@ -23,7 +23,7 @@ use rdkafka::topic_partition_list::Offset;
 use tokio::sync::{Notify, watch};
 
 use super::broker::Broker;
-use super::client::{Consumer, Quiet, Settings, answer, blocking, failed, retire};
+use super::client::{ANSWER, Consumer, Quiet, Settings, answer, blocking, failed, retire};
 use super::transaction::kafka_number;
 use crate::port::{LogError, ReadLimit};
 use crate::record::RecordBatch;
@@ -265,6 +265,8 @@ impl Lanes {
             seen.notify.notify_one();
             appended.send_modify(|count| *count += 1);
         });
+        // The library looks for the leader of a topic that is new to it once a second, unless it is asked about it.
+        answer(step(), consumer.fetch_metadata(Some(topic), ANSWER))?;
         let mut wanted = TopicPartitionList::new();
         let offset = Offset::Offset(i64::try_from(from).unwrap_or(i64::MAX));
         answer(step(), wanted.add_partition_offset(topic, number, offset))?;

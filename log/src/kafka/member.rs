@@ -22,7 +22,7 @@ use tokio::sync::watch;
 
 use super::KafkaOptions;
 use super::broker::Broker;
-use super::client::{ANSWER, Quiet, Settings, answer, blocking, failed, retire};
+use super::client::{ANSWER, Quiet, Settings, answer, blocking, failed, let_go, retire};
 use super::topics;
 use crate::membership::{Assignment, Membership};
 use crate::port::{LogError, Retention, TopicSpec};
@@ -33,6 +33,9 @@ use crate::share::Share;
 const DRAIN: Duration = Duration::from_secs(30);
 /// One wait of the polling thread: how late it notices that it shall leave.
 const POLL: Duration = Duration::from_millis(100);
+
+/// Pause before a member joins anew that the brokers would not have: two with one instance id would throw each other out for ever.
+const ANEW: Duration = Duration::from_secs(1);
 
 /// `<prefix>.work`.
 pub(super) fn topic(prefix: &str) -> String {
@@ -65,7 +68,7 @@ pub(super) async fn prepare(
             for result in answer("adding partitions", made)? {
                 result.map_err(|(topic, code)| failed(format!("adding partitions to {topic}"), KafkaError::AdminOp(code)))?;
             }
-            retire("admin client", admin);
+            let_go("admin client", admin);
             Ok(())
         }
         Some(_) => Ok(()),
@@ -105,12 +108,17 @@ impl Member {
             released: Condvar::new(),
             stop: Arc::clone(&stop),
         });
-        let context = Rebalances { shared: Arc::clone(&shared) };
-        let consumer = settings.member(&group, instance.as_deref(), context)?;
         let step = || format!("joining group {group}");
-        answer(step(), consumer.subscribe(&[&topic(&options.prefix)]))?;
-        let (ends, of) = (Arc::clone(&stop), Arc::clone(&shared));
-        let polling = std::thread::Builder::new().name("kafka-member".to_owned()).spawn(move || poll(consumer, &ends, &of));
+        let (settings, topic, of, group) = (settings.clone(), topic(&options.prefix), Arc::clone(&shared), group.clone());
+        let make = move || {
+            let consumer = settings.member(&group, instance.as_deref(), Rebalances { shared: Arc::clone(&of) })?;
+            answer(format!("joining group {group}"), consumer.subscribe(&[&topic]))?;
+            Ok(consumer)
+        };
+        // what is wrong with the settings is said at once
+        let consumer = make()?;
+        let of = Arc::clone(&shared);
+        let polling = std::thread::Builder::new().name("kafka-member".to_owned()).spawn(move || poll(consumer, &make, &of));
         let polling = polling.map_err(|error| LogError::Fatal { step: step(), cause: Box::new(error) })?;
         Ok(Self { shared, stop, polling: Mutex::new(Some(polling)) })
     }
@@ -126,13 +134,25 @@ impl Member {
     }
 }
 
-fn poll(consumer: BaseConsumer<Rebalances>, stop: &AtomicBool, shared: &Shared) {
-    while !stop.load(Ordering::Acquire) {
+/// Polls until the worker leaves. A member that the brokers will not have any more has lost everything and joins anew.
+fn poll(mut consumer: BaseConsumer<Rebalances>, make: &dyn Fn() -> Result<BaseConsumer<Rebalances>, LogError>, shared: &Shared) {
+    while !shared.stop.load(Ordering::Acquire) {
         match consumer.poll(POLL) {
-            None => {}
             // the topic holds nothing; whatever somebody put there is none of ours
-            Some(Ok(_)) => {}
-            Some(Err(error)) => tracing::debug!(stage = %shared.stage, %error, "group member"),
+            None | Some(Ok(_)) => {}
+            Some(Err(error)) => {
+                tracing::debug!(stage = %shared.stage, %error, "group member");
+                std::thread::park_timeout(POLL);
+            }
+        }
+        if let Some((code, reason)) = consumer.client().fatal_error() {
+            tracing::warn!(stage = %shared.stage, %code, reason, "group member is out; it joins anew");
+            shared.lose(&shared.wanted_numbers());
+            match make() {
+                Ok(another) => retire("group member", std::mem::replace(&mut consumer, another)),
+                Err(error) => tracing::warn!(stage = %shared.stage, %error, "no new group member"),
+            }
+            std::thread::park_timeout(ANEW);
         }
     }
     // Stop polling, unsubscribe, and only then let it go: leaving needs the callbacks once more.
@@ -179,6 +199,13 @@ impl Membership for Member {
 impl Shared {
     fn lock_held(&self) -> std::sync::MutexGuard<'_, BTreeSet<u32>> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wanted_numbers(&self) -> BTreeSet<u32> {
+        match &*self.wanted.borrow() {
+            Some(Assignment { share: Share::Partitions(numbers), .. }) => numbers.clone(),
+            _ => BTreeSet::new(),
+        }
     }
 
     fn change(&self, change: impl FnOnce(&mut BTreeSet<u32>, &mut u64)) {

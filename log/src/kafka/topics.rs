@@ -10,7 +10,7 @@ use rdkafka::admin::{AdminOptions, ConfigResource, NewTopic, ResourceSpecifier, 
 use rdkafka::error::RDKafkaErrorCode;
 
 use super::broker::Broker;
-use super::client::{ANSWER, MESSAGE_BYTES_MAX, Settings, answer, blocking, failed, retire};
+use super::client::{ANSWER, MESSAGE_BYTES_MAX, Settings, answer, blocking, failed, let_go};
 use crate::port::{LogError, Retention, TopicSpec};
 use crate::refusal::{check_spec, refused_partitions};
 
@@ -79,7 +79,7 @@ pub(super) async fn create(
         }
         wait_until_known(broker, &missing).await?;
     }
-    retire("admin client", admin);
+    let_go("admin client", admin);
     Ok(())
 }
 

@@ -4,6 +4,7 @@
 
 mod contract;
 mod members;
+mod partitions;
 mod place;
 mod topics;
 mod transactions;
