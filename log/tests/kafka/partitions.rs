@@ -14,9 +14,12 @@ use crate::place::{broker, open, prefix};
 
 const PARTITIONS: u32 = 7;
 
+/// Key and partition.
+type Sent = (Vec<u8>, u32);
+
 /// Notes which partition each key went to.
 #[derive(Clone, Default)]
-struct Noted(Arc<Mutex<Vec<(Vec<u8>, u32)>>>);
+struct Noted(Arc<Mutex<Vec<Sent>>>);
 
 impl ClientContext for Noted {}
 

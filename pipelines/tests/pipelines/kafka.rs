@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 use tidemark_log::kafka::{KafkaLog, KafkaOptions};
-use tidemark_log::{Append, Topics, partition};
+use tidemark_log::{Append, Log, Topics, partition};
 use tidemark_pipelines::dead_letters;
 use tidemark_pipelines::engine::{BatchLimits, Pipeline};
 use tidemark_pipelines::status::{StageState, StatusBoard};
@@ -160,6 +160,16 @@ async fn two_workers_share_the_partitions_and_hand_over() {
     }
     author.publish(&first.pipeline, 1_000).await;
     author.arrived("both at work", &content, &[&first, &second]).await;
+
+    // whoever is overtaken in the middle of its work goes on with what it should hold
+    let intruder = KafkaLog::open(KafkaOptions::new(&broker, &prefix)).await.unwrap();
+    for number in 0..PARTITIONS {
+        intruder.take_over("fold", number).await.unwrap();
+        author.publish(&first.pipeline, 200).await;
+    }
+    author.arrived("after fencing", &content, &[&first, &second]).await;
+    let retried = |worker: &Worker| worker.pipeline.board.lines()["fold"].retried;
+    assert!(retried(&first) + retried(&second) > 0, "a fenced fold says so");
 
     // the first one goes, the second one has it all
     author.publish(&second.pipeline, 1_000).await;
