@@ -1,0 +1,58 @@
+//! Emptying the store: rows, positions and what it knows of its log go in one transaction, and the writer is superseded.
+//!
+//! Tables that fit their entity are truncated and not dropped, so that views which people built on them stay. One that no longer
+//! fits, or whose entity is gone, is dropped; a view that depends on it is then in the way, and named. Indexes on references go
+//! as well: the refill builds them when it is over.
+
+use sqlx::Row;
+use tidemark_log::Share;
+
+use crate::connection::Connection;
+use crate::ddl::{self, quoted, quoted_list};
+use crate::failure::Failure;
+use crate::meta;
+use crate::migrate::{self, Inventory};
+use crate::table::Table;
+
+/// Empties the store, if there is one.
+pub(crate) async fn reset(connection: &mut Connection, schema: &str, tables: &[&Table]) -> Result<(), Failure> {
+    connection.run("BEGIN ISOLATION LEVEL READ COMMITTED".to_owned()).await?;
+    migrate::lock(connection, schema).await?;
+    if !meta::exists(connection).await? {
+        return connection.rollback().await;
+    }
+    meta::raise_epoch(connection, &Share::All).await?;
+    let inventory = Inventory::read(connection).await?;
+    let mut truncated = Vec::new();
+    let mut dropped = Vec::new();
+    for row in connection.rows("SELECT entity FROM tidemark_derivation".to_owned()).await? {
+        let entity: String = row.try_get(0)?;
+        if !inventory.has(&entity) {
+            continue;
+        }
+        match tables.iter().find(|table| table.entity().name == entity) {
+            Some(table) if inventory.misfit(table).is_none() => {
+                truncated.push(entity);
+                for (index, _) in ddl::indexes(table.entity()) {
+                    connection.run(format!("DROP INDEX IF EXISTS {}", quoted(&index))).await?;
+                }
+            }
+            _ => dropped.push(entity),
+        }
+    }
+    if !truncated.is_empty() {
+        connection.run(format!("TRUNCATE {}", quoted_list(truncated.iter().map(String::as_str)))).await?;
+    }
+    if !dropped.is_empty() {
+        // Our own view names every table; the next open makes it anew.
+        connection.run(format!("DROP VIEW IF EXISTS {}", ddl::DANGLING_REFERENCE)).await?;
+        connection.run(format!("DROP TABLE {}", quoted_list(dropped.iter().map(String::as_str)))).await?;
+    }
+    connection
+        .run(
+            "DELETE FROM tidemark_position; DELETE FROM tidemark_derivation; \
+             DELETE FROM tidemark_meta WHERE name NOT IN ('writer_epoch', 'dangling_reference'); COMMIT"
+                .to_owned(),
+        )
+        .await
+}

@@ -1,0 +1,17 @@
+mod alike;
+mod harness;
+mod injection;
+mod stores;
+mod writers;
+
+use tidemark_schemas::Catalog;
+use tidemark_sink_core::contract::{self, Fixture};
+
+use harness::{Store, server};
+
+#[tokio::test]
+async fn the_postgres_store_keeps_the_contract() {
+    let Some(url) = server("the_postgres_store_keeps_the_contract") else { return };
+    let fixture = Fixture::new(Catalog::built_in());
+    contract::run(&fixture, || async { Store::fresh(&url, fixture.catalog()) }).await;
+}
