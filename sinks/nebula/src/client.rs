@@ -103,4 +103,4 @@ impl std::fmt::Debug for Secret {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

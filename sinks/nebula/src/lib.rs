@@ -101,7 +101,14 @@ impl Default for NebulaOptions {
 impl std::fmt::Debug for NebulaOptions {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { addresses, user, space, tls, values, .. } = self;
-        formatter.debug_struct("NebulaOptions").field("addresses", addresses).field("user", user).field("space", space).field("tls", tls).field("values", values).finish_non_exhaustive()
+        formatter
+            .debug_struct("NebulaOptions")
+            .field("addresses", addresses)
+            .field("user", user)
+            .field("space", space)
+            .field("tls", tls)
+            .field("values", values)
+            .finish_non_exhaustive()
     }
 }
 
@@ -112,4 +119,4 @@ pub fn graph(options: NebulaOptions, catalog: Arc<Catalog>) -> Box<dyn Sink> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

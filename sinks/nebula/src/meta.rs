@@ -87,7 +87,9 @@ pub(crate) fn foreign(store: &StoreRecord, space: &Name, log: LogIdentity) -> Op
     }
     if generation != log.generation {
         let now = log.generation;
-        return Some(format!("the space {space} was filled from generation {generation} of the log, which is at {now} now; {REBUILD}"));
+        return Some(format!(
+            "the space {space} was filled from generation {generation} of the log, which is at {now} now; {REBUILD}"
+        ));
     }
     (format != FORMAT)
         .then(|| format!("the space {space} has format {format}, this version of tidemark reads format {FORMAT}; {REBUILD}"))
@@ -114,7 +116,10 @@ pub(crate) async fn bind(session: &mut Session, space: &Name, log: LogIdentity) 
 }
 
 /// The records of these partitions; none for one that was never written.
-pub(crate) async fn partitions(session: &mut Session, numbers: &BTreeSet<u32>) -> Result<BTreeMap<u32, PartitionRecord>, SinkError> {
+pub(crate) async fn partitions(
+    session: &mut Session,
+    numbers: &BTreeSet<u32>,
+) -> Result<BTreeMap<u32, PartitionRecord>, SinkError> {
     if numbers.is_empty() {
         return Ok(BTreeMap::new());
     }
@@ -137,7 +142,10 @@ fn read_partitions(reply: &Reply) -> Result<BTreeMap<u32, PartitionRecord>, Sink
             _ => None,
         };
         let Some(((number, stands), owner)) = parsed else {
-            return Err(fatal(format!("the graph store does not say where it stands; {REBUILD}"), "a partition's record is damaged"));
+            return Err(fatal(
+                format!("the graph store does not say where it stands; {REBUILD}"),
+                "a partition's record is damaged",
+            ));
         };
         records.insert(number, PartitionRecord { owner: owner.to_owned(), stands });
     }
@@ -159,7 +167,8 @@ pub(crate) async fn take(
     for number in numbers {
         if known.contains_key(number) {
             let set = format!("SET `owner` = {}", text(token));
-            run(session, &format!("UPDATE VERTEX ON {} {} {set}", Name::fixed(PARTITION), text(&partition_id(*number))), MOVING).await?;
+            run(session, &format!("UPDATE VERTEX ON {} {} {set}", Name::fixed(PARTITION), text(&partition_id(*number))), MOVING)
+                .await?;
         } else {
             claim(session, *number, token).await?;
         }
@@ -200,7 +209,12 @@ pub(crate) fn expect_owner(record: Option<&PartitionRecord>, number: u32, token:
 }
 
 /// Moves a partition's positions, if the token still stands; the last thing that happens in a batch. The caller looks afterwards.
-pub(crate) async fn move_to(session: &mut Session, number: u32, token: &str, stands: &BTreeMap<String, Stand>) -> Result<(), SinkError> {
+pub(crate) async fn move_to(
+    session: &mut Session,
+    number: u32,
+    token: &str,
+    stands: &BTreeMap<String, Stand>,
+) -> Result<(), SinkError> {
     let positions = serde_json::to_string(stands).expect("numbers under names are JSON");
     let mut statement = format!("UPDATE VERTEX ON {} {} SET `positions` = ", Name::fixed(PARTITION), text(&partition_id(number)));
     ngql::push_text(&positions, &mut statement);

@@ -74,8 +74,8 @@ pub(crate) async fn write(
         }
     }
     let mut task = Task { writer, numbers, renderer, batch, rows, refused: Vec::new() };
-    for index in 0..rows.len() {
-        if let Err(refusal) = refuse_nul(&rows[index].state.key, "key") {
+    for (index, row) in rows.iter().enumerate() {
+        if let Err(refusal) = refuse_nul(&row.state.key, "key") {
             task.refuse(index, refusal);
         }
     }
@@ -118,14 +118,20 @@ impl Task<'_, '_> {
     async fn run(&mut self, works: &[Work], step: &str) -> Result<(), SinkError> {
         let done = self.writer.run(self.numbers, works, step).await?;
         for (index, message) in done.refused {
-            let detail = format!("NebulaGraph refuses the row ({message}); correct the record at its source, or the tag, and redrive");
+            let detail =
+                format!("NebulaGraph refuses the row ({message}); correct the record at its source, or the tag, and redrive");
             self.refuse(index, Refusal { reason: "refused_by_store", detail });
         }
         self.finish()
     }
 
     /// Reads something about vertices by id.
-    async fn read(&mut self, head: &str, ids: impl Iterator<Item = (usize, String)>, tail: &str) -> Result<Vec<Vec<Value>>, SinkError> {
+    async fn read(
+        &mut self,
+        head: &str,
+        ids: impl Iterator<Item = (usize, String)>,
+        tail: &str,
+    ) -> Result<Vec<Vec<Value>>, SinkError> {
         let pieces = ids.map(|(row, id)| Piece { row, text: ngql::text(&id), ..Piece::default() }).collect();
         let work = Work { head: head.to_owned(), pieces, tail: tail.to_owned() };
         if work.pieces.is_empty() {
@@ -140,7 +146,8 @@ impl Task<'_, '_> {
         let head = format!("FETCH PROP ON {tag} ");
         let tail = format!(" YIELD id(vertex) AS vid, {tag}.`version` AS version");
         let found = self.read(&head, ids.iter().cloned(), &tail).await?;
-        let stored: HashMap<&str, u64> = found.iter().filter_map(|row| Some((id_of(row.first()?)?, version_of(row.get(1)?)))).collect();
+        let stored: HashMap<&str, u64> =
+            found.iter().filter_map(|row| Some((id_of(row.first()?)?, version_of(row.get(1)?)))).collect();
         Ok(ids.iter().map(|(index, id)| (*index, self.against(*index, stored.get(id.as_str()).copied()))).collect())
     }
 
@@ -157,7 +164,8 @@ impl Task<'_, '_> {
 
     fn refreshes(&self, row: &SinkRow<'_>) -> bool {
         let part = &self.batch.parts[row.part];
-        let stand: Option<&Stand> = self.writer.held().get(&part.partition).and_then(|record| record.stands.get(&part.entity.name));
+        let stand: Option<&Stand> =
+            self.writer.held().get(&part.partition).and_then(|record| record.stands.get(&part.entity.name));
         stand.is_some_and(|stand| part.from < stand.refresh_until)
     }
 }

@@ -1,7 +1,7 @@
 //! Space, tags and edge types: made where missing, compared where present, widened where a property was added.
 //!
-//! What is made spreads to the servers by and by, so everything that was made or widened is asked for until it answers; no
-//! statement that needs it is sent before. `IF NOT EXISTS` compares names alone, so definitions are compared here.
+//! What is made spreads to the servers by and by, so everything that was made or widened is tried with a row of its own, which is
+//! taken away again; nothing else that needs it is sent before. `IF NOT EXISTS` compares names alone, so definitions are compared here.
 //! On failure: a definition that does not fit is never changed; the error names the remedy.
 
 use std::collections::BTreeMap;
@@ -22,6 +22,9 @@ pub(crate) const VID_BYTES: usize = 256;
 const PROPAGATION: Duration = Duration::from_secs(60);
 /// Pause between two looks: a fraction of a heartbeat, so that a fast server is not waited for.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// What is written to see whether a change of the schema has spread.
+const PROBE: &str = "tidemark:probe";
 
 /// How a space is made.
 #[derive(Debug, Clone, Copy)]
@@ -92,10 +95,13 @@ pub(crate) async fn create(session: &mut Session, shapes: &Shapes) -> Result<(),
     }
     let deadline = Instant::now() + PROPAGATION;
     for (statement, step) in probes {
-        while let Err(error) = session.read(&statement).await {
+        while let Err(error) = session.execute(&statement, &Properties::new()).await {
             wait(error, &step, deadline).await?;
         }
     }
+    // Always: an earlier opening may have been cut off before it came to this.
+    let statement = format!("DELETE VERTEX {} WITH EDGE", ngql::text(PROBE));
+    session.execute(&statement, &Properties::new()).await.map_err(|error| classify(error, "taking away what was tried"))?;
     Ok(())
 }
 
@@ -130,18 +136,14 @@ fn definitions<'p>(properties: impl Iterator<Item = &'p crate::shape::Property>)
     list.join(", ")
 }
 
-/// Reads what is not there: an answer says that the newest property is known where it counts.
+/// Writes a row of its own, with the newest property: a server that takes it knows all.
 fn probe(word: &str, shape: &Shape) -> String {
-    let name = &shape.name;
-    let vid = ngql::text("tidemark:probe");
-    let newest = shape.properties.last().map(|property| format!("{name}.{} AS probe", property.name));
-    if word == "TAG" {
-        let what = newest.unwrap_or_else(|| "id(vertex) AS probe".to_owned());
-        format!("FETCH PROP ON {name} {vid} YIELD {what}")
-    } else {
-        let what = newest.unwrap_or_else(|| "rank(edge) AS probe".to_owned());
-        format!("FETCH PROP ON {name} {vid}->{vid}@0 YIELD {what}")
-    }
+    let (name, vid) = (&shape.name, ngql::text(PROBE));
+    let newest = ngql::list(shape.properties.last().map(|property| &property.name));
+    let value = if newest.is_empty() { "" } else { "NULL" };
+    let place = if word == "TAG" { vid } else { format!("{vid}->{vid}@0") };
+    let what = if word == "TAG" { "VERTEX" } else { "EDGE" };
+    format!("INSERT {what} {name} ({newest}) VALUES {place}:({value})")
 }
 
 /// Lets a moment pass if the error may pass too.

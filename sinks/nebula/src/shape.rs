@@ -74,7 +74,16 @@ impl Shapes {
     /// Of these entities. The error names what stands in the way, with the remedy.
     pub(crate) fn of(catalog: &Catalog) -> Result<Self, String> {
         let mut tags = vec![
-            fixed(STORE, &[("log_id", Kind::Text), ("generation", Kind::Int), ("format", Kind::Int), ("writer", Kind::Text), ("partitions", Kind::Int)]),
+            fixed(
+                STORE,
+                &[
+                    ("log_id", Kind::Text),
+                    ("generation", Kind::Int),
+                    ("format", Kind::Int),
+                    ("writer", Kind::Text),
+                    ("partitions", Kind::Int),
+                ],
+            ),
             fixed(PARTITION, &[("owner", Kind::Text), ("positions", Kind::Text)]),
             fixed(
                 EDGE_RECORD,
@@ -113,7 +122,13 @@ impl Shapes {
 
 /// The properties of an entity's tag or edge, in the order that statements give them.
 pub(crate) fn properties(entity: &Entity) -> Result<Vec<Property>, String> {
-    let own = [("key", Kind::Text), ("tenant", Kind::Text), ("version", Kind::Int), ("deleted_at", Kind::Moment), ("changed_at", Kind::Moment)];
+    let own = [
+        ("key", Kind::Text),
+        ("tenant", Kind::Text),
+        ("version", Kind::Int),
+        ("deleted_at", Kind::Moment),
+        ("changed_at", Kind::Moment),
+    ];
     let mut properties = list(&own);
     for column in &entity.columns {
         let kind = match &entity.field(column.number).kind {
@@ -151,7 +166,9 @@ fn add(edges: &mut BTreeMap<Name, Shape>, shape: Shape) -> Result<(), String> {
     match edges.get(&shape.name) {
         Some(known) if *known != shape => {
             let name = shape.name.as_str();
-            Err(format!("two entities make edges of type `{name}` with different properties; rename one in its schema (`edge`, or the type's codes)"))
+            Err(format!(
+                "two entities make edges of type `{name}` with different properties; rename one in its schema (`edge`, or the type's codes)"
+            ))
         }
         _ => {
             edges.insert(shape.name.clone(), shape);
@@ -161,7 +178,8 @@ fn add(edges: &mut BTreeMap<Name, Shape>, shape: Shape) -> Result<(), String> {
 }
 
 fn edge_name(text: &str) -> Result<Name, String> {
-    Name::try_new(text).ok_or_else(|| format!("`{text}` cannot be a name in NebulaGraph; use letters, digits and `_` in the schema"))
+    Name::try_new(text)
+        .ok_or_else(|| format!("`{text}` cannot be a name in NebulaGraph; use letters, digits and `_` in the schema"))
 }
 
 fn fixed(name: &'static str, properties: &[(&'static str, Kind)]) -> Shape {

@@ -1,5 +1,7 @@
-mod harness;
+mod embedded;
+pub(crate) mod harness;
 mod stores;
+mod takeover;
 
 use tidemark_schemas::Catalog;
 use tidemark_sink_core::contract::{self, Fixture};
@@ -22,5 +24,8 @@ async fn with_literals_it_keeps_the_contract_too() {
         return;
     }
     let fixture = Fixture::new(Catalog::built_in());
-    contract::run(&fixture, || async { Store::fresh(fixture.catalog()).with(|options| options.values = crate::Values::Literals) }).await;
+    contract::run(&fixture, || async {
+        Store::fresh(fixture.catalog()).with(|options| options.values = crate::Values::Literals)
+    })
+    .await;
 }

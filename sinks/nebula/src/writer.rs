@@ -107,7 +107,13 @@ pub(crate) struct Writer {
 
 impl Writer {
     /// With what was just taken; `edges` are the edge types that are there.
-    pub(crate) fn new(pool: Pool, token: String, held: BTreeMap<u32, PartitionRecord>, looked: Instant, edges: BTreeSet<Name>) -> Self {
+    pub(crate) fn new(
+        pool: Pool,
+        token: String,
+        held: BTreeMap<u32, PartitionRecord>,
+        looked: Instant,
+        edges: BTreeSet<Name>,
+    ) -> Self {
         Self { pool, token, held, looked, edges }
     }
 

@@ -116,12 +116,6 @@ impl Session {
         self.live.as_ref().map_or(0, |live| live.utc_offset_seconds)
     }
 
-    /// The address in use, or the one that is tried first.
-    pub(crate) fn address(&self) -> &str {
-        let first = &self.options.addresses[self.address % self.options.addresses.len()];
-        self.live.as_ref().map_or(first, |live| live.connection.address())
-    }
-
     /// Uses this space from now on.
     pub(crate) async fn choose(&mut self, space: &Name) -> Result<(), ClientError> {
         self.ensure().await?;

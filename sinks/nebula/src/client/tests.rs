@@ -1,1 +1,3 @@
 mod official;
+pub(crate) mod proxy;
+mod troubles;

@@ -87,9 +87,6 @@ mod member {
 }
 
 impl Value {
-    /// The ordinary null.
-    pub(crate) const NULL: Self = Self::Null(0);
-
     /// A text.
     pub(crate) fn text(text: &str) -> Self {
         Self::Text(text.as_bytes().to_vec())

@@ -41,7 +41,8 @@ pub(super) async fn write(task: &mut Task<'_, '_>, group: &Group<'_>, shape: &Ed
 
     let mut inserts: BTreeMap<Name, Work> = BTreeMap::new();
     let mut deletes: BTreeMap<Name, Work> = BTreeMap::new();
-    let head = format!("INSERT VERTEX {tag} (`entity`,`key`,`version`,`deleted_at`,`changed_at`,`source`,`kind`,`target`) VALUES ");
+    let head =
+        format!("INSERT VERTEX {tag} (`entity`,`key`,`version`,`deleted_at`,`changed_at`,`source`,`kind`,`target`) VALUES ");
     let mut records = Work { head, ..Work::default() };
     for (index, against) in &compared {
         if !matches!(against, Against::New | Against::Newer) {
@@ -108,7 +109,9 @@ fn place(source: &str, kind: &str, target: &str) -> Result<Place, Refusal> {
         refuse_nul(end, of)?;
     }
     let Some(kind) = Name::try_new(kind) else {
-        let detail = format!("`{kind}` cannot be a type of edge in NebulaGraph (letters, digits and `_` only); correct the record at its source");
+        let detail = format!(
+            "`{kind}` cannot be a type of edge in NebulaGraph (letters, digits and `_` only); correct the record at its source"
+        );
         return Err(Refusal { reason: "edge_type", detail });
     };
     Ok(Place { source: vid(source), kind, target: vid(target) })
@@ -145,7 +148,11 @@ fn record(task: &mut Task<'_, '_>, index: usize, id: &str, entity: &str, place: 
     task.renderer.moment((state.deleted || place.is_none()).then_some(state.changed_at), &mut piece.text);
     piece.text.push(',');
     task.renderer.moment(Some(state.changed_at), &mut piece.text);
-    for part in [place.map(|place| place.source.as_str()), place.map(|place| place.kind.as_str()), place.map(|place| place.target.as_str())] {
+    for part in [
+        place.map(|place| place.source.as_str()),
+        place.map(|place| place.kind.as_str()),
+        place.map(|place| place.target.as_str()),
+    ] {
         piece.text.push(',');
         match part {
             Some(part) => ngql::push_text(part, &mut piece.text),

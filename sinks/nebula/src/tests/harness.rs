@@ -104,9 +104,19 @@ impl Store {
         }
         found
     }
+}
 
-    pub(crate) async fn drop_space(&self) {
-        self.query(&format!("DROP SPACE IF EXISTS `{}`", self.options.space)).await;
+impl Drop for Store {
+    /// Takes its space away, so that a server that serves many runs stays small.
+    fn drop(&mut self) {
+        let (options, catalog) = (self.options.clone(), Arc::clone(&self.catalog));
+        let dropping = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let direct = NebulaOptions { addresses: address().into_iter().collect(), ..options };
+            runtime.block_on(async { crate::graph(direct, catalog).reset().await })
+        });
+        // The server may be gone; the test has said what it had to say.
+        drop(dropping.join());
     }
 }
 

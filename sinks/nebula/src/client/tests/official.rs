@@ -45,7 +45,7 @@ fn everything() -> Vec<Value> {
     }));
     vec![
         Value::Empty,
-        Value::NULL,
+        Value::Null(0),
         Value::Bool(true),
         Value::Bool(false),
         Value::Int(i64::MIN),

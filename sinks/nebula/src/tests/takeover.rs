@@ -1,0 +1,150 @@
+//! Several writers, and answers that never come.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use tidemark_log::Share;
+use tidemark_schemas::{Catalog, State};
+use tidemark_sink_core::SinkError;
+use tidemark_sink_core::contract::{Fixture, LOG, StoreHarness};
+
+use super::harness::{Store, address, skipped};
+use super::stores::opened;
+use crate::client::Value;
+use crate::client::tests::proxy::{Fate, Proxy};
+
+#[tokio::test]
+async fn two_workers_write_their_own_partitions_and_a_third_takes_over() {
+    if skipped("two_workers_write_their_own_partitions_and_a_third_takes_over") {
+        return;
+    }
+    let fixture = Fixture::new(Catalog::built_in());
+    let store = Store::fresh(fixture.catalog());
+    let share = |numbers: &[u32]| Share::Partitions(numbers.iter().copied().collect());
+    let of = |partition: u32, from: u64, states: &[State<'_>]| {
+        let mut batch = fixture.batch("customer", from, states);
+        batch.parts[0].partition = partition;
+        batch
+    };
+    let (mut one, mut other) = (store.sink(), store.sink());
+    one.open(LOG, &share(&[0, 2])).await.unwrap();
+    other.open(LOG, &share(&[1])).await.unwrap();
+    one.apply(&of(0, 0, &[fixture.customer("C0", "零", 1)])).await.unwrap();
+    other.apply(&of(1, 0, &[fixture.customer("C1", "一", 1)])).await.unwrap();
+    one.apply(&of(2, 0, &[fixture.customer("C2", "二", 1)])).await.unwrap();
+    match one.apply(&of(1, 1, &[fixture.customer("C1", "偷", 2)])).await {
+        Err(SinkError::Stale(_)) => {}
+        outcome => panic!("{outcome:?}"),
+    }
+    one.open(LOG, &share(&[0, 2])).await.unwrap();
+    let mut third = store.sink();
+    let positions = third.open(LOG, &share(&[2])).await.unwrap();
+    assert_eq!(positions.iter().map(|position| (position.partition, position.next)).collect::<Vec<_>>(), [(2, 1)]);
+    match one.apply(&of(2, 1, &[fixture.customer("C2", "旧", 2)])).await {
+        Err(SinkError::Stale(_)) => {}
+        outcome => panic!("{outcome:?}"),
+    }
+    one.open(LOG, &share(&[0])).await.unwrap();
+    one.apply(&of(0, 1, &[fixture.customer("C0", "新", 2)])).await.unwrap();
+    third.apply(&of(2, 1, &[fixture.customer("C2", "新", 2)])).await.unwrap();
+    other.apply(&of(1, 1, &[fixture.customer("C1", "新", 2)])).await.unwrap();
+    let names: Vec<Value> =
+        store.vertices("customer").await.into_values().map(|mut vertex| vertex.remove("person_name").unwrap()).collect();
+    assert_eq!(names, [Value::text("新"), Value::text("新"), Value::text("新")]);
+    let positions = one.positions().await.unwrap();
+    assert_eq!(
+        positions.iter().map(|position| (position.partition, position.next)).collect::<Vec<_>>(),
+        [(0, 2), (1, 2), (2, 2)]
+    );
+}
+
+#[tokio::test]
+async fn a_writer_that_is_overtaken_in_mid_batch_moves_no_position() {
+    if skipped("a_writer_that_is_overtaken_in_mid_batch_moves_no_position") {
+        return;
+    }
+    let fixture = Fixture::new(Catalog::built_in());
+    let store = Store::fresh(fixture.catalog());
+    let mut newer = opened(&store).await;
+    // As the older writer's rows arrive, the partition is taken from it.
+    let space = store.options.space.clone();
+    let taken = Arc::new(AtomicBool::new(false));
+    let proxy = Proxy::start(&address().unwrap(), |_| Fate::Pass).await;
+    let through =
+        Store::fresh(fixture.catalog()).with(|options| (options.addresses, options.space) = (vec![proxy.address.clone()], space));
+    let mut older = opened(&through).await;
+    let (seen, armed) = (Arc::clone(&taken), Arc::new(tokio::sync::Notify::new()));
+    let (wake, resume) = (Arc::clone(&armed), Arc::new(AtomicBool::new(false)));
+    let gate = Arc::clone(&resume);
+    proxy.rule(move |call| {
+        if call.contains("UPDATE VERTEX") && !gate.load(Ordering::SeqCst) && !seen.swap(true, Ordering::SeqCst) {
+            wake.notify_one();
+            // Never reaches the server: as if the process were stopped right before it.
+            return Fate::Answer(-1005, "Storage Error: RPC failure, probably timeout.".to_owned());
+        }
+        Fate::Pass
+    });
+    let batch = fixture.batch("customer", 0, &[fixture.customer("C1", "旧", 1)]);
+    let outcome = older.apply(&batch).await;
+    assert!(matches!(outcome, Err(SinkError::Unavailable { .. })), "{outcome:?}");
+    armed.notified().await;
+    resume.store(true, Ordering::SeqCst);
+    newer.open(LOG, &Share::All).await.unwrap();
+    newer
+        .apply(&fixture.batch("customer", 0, &[fixture.customer("C1", "新", 2), fixture.customer("C2", "新", 3)]))
+        .await
+        .unwrap();
+    let outcome = older.apply(&batch).await;
+    assert!(matches!(outcome, Err(SinkError::Unavailable { .. })), "it must open anew: {outcome:?}");
+    assert_eq!(newer.positions().await.unwrap()[0].next, 2);
+    let vertex = &store.vertices("customer").await["customer:C1"];
+    assert_eq!((&vertex["version"], &vertex["person_name"]), (&Value::Int(2), &Value::text("新")));
+}
+
+#[tokio::test]
+async fn answers_that_are_lost_after_the_store_has_applied_do_no_harm() {
+    if skipped("answers_that_are_lost_after_the_store_has_applied_do_no_harm") {
+        return;
+    }
+    let fixture = Fixture::new(Catalog::built_in());
+    let straight = Store::fresh(fixture.catalog());
+    let proxy = Proxy::start(&address().unwrap(), |_| Fate::Pass).await;
+    let cut = Store::fresh(fixture.catalog()).with(|options| options.addresses = vec![proxy.address.clone()]);
+    let (mut plain, mut sink) = (opened(&straight).await, opened(&cut).await);
+    // Each round the answer to another of its statements is lost, until there is none left to lose.
+    let mut from = 0;
+    for number in 0.. {
+        let (one, other) = (format!("O{number}a"), format!("O{number}b"));
+        let changed = fixture.order(&one, "C2", &["B", "C"], from + 2);
+        let gone = fixture.deleted(&fixture.order(&other, "C2", &["B", "C"], from + 3), from + 4);
+        let states = [fixture.order(&one, "C1", &["A", "B"], from + 1), fixture.order(&other, "C2", &["B"], from + 2)];
+        let batches = [fixture.batch("consumption", from, &states), fixture.batch("consumption", from + 2, &[changed, gone])];
+        from += 4;
+        let (count, hit) = (AtomicUsize::new(0), Arc::new(AtomicBool::new(false)));
+        let told = Arc::clone(&hit);
+        proxy.rule(move |call| {
+            let writes = ["INSERT ", "DELETE ", "UPDATE "].iter().any(|word| call.contains(word));
+            if writes && count.fetch_add(1, Ordering::SeqCst) == number {
+                told.store(true, Ordering::SeqCst);
+                return Fate::CutAfter;
+            }
+            Fate::Pass
+        });
+        for batch in &batches {
+            plain.apply(batch).await.unwrap();
+            while let Err(error) = sink.apply(batch).await {
+                assert!(matches!(error, SinkError::Unavailable { .. }), "{error:?}");
+                let positions = sink.open(LOG, &Share::All).await.unwrap();
+                if positions.iter().any(|position| position.next == batch.parts[0].next) {
+                    break;
+                }
+            }
+        }
+        assert_eq!(sink.positions().await.unwrap(), plain.positions().await.unwrap());
+        if !hit.load(Ordering::SeqCst) {
+            assert!(number >= 10, "a round has only {number} statements");
+            break;
+        }
+    }
+    assert_eq!(cut.rows("consumption").await, straight.rows("consumption").await);
+}
