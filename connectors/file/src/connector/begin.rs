@@ -277,7 +277,7 @@ impl FileConnector {
                 Verdict::SomeRejected => {
                     let (first, from) = (past.first, past.receipts_from);
                     claim.only = Some(first);
-                    only = Some(self.rejected_of(first, from).await?);
+                    only = Some(self.rejected_of(first, from, 0).await?);
                 }
                 Verdict::Failed => {}
             }
@@ -342,7 +342,7 @@ impl FileConnector {
             let same = tree.signature(&claim.path).is_ok_and(|found| found == claim.signature);
             if let Some(file) = same.then(|| tree.open_file(&claim.path).ok()).flatten() {
                 let only = match claim.only {
-                    Some(first) => Some(self.rejected_of(first, 0).await?),
+                    Some(first) => Some(self.rejected_of(first, 0, claim.counts.next).await?),
                     None => None,
                 };
                 return self.publish_from(claim, file, only).await;
@@ -377,12 +377,12 @@ impl FileConnector {
         })
     }
 
-    /// What a claim had rejected.
-    async fn rejected_of(&self, first: u64, from: u64) -> Result<Retried, ConnectorError> {
+    /// What a claim had rejected of the records `next` on; its receipts stand at `from` or behind.
+    async fn rejected_of(&self, first: u64, from: u64, next: u64) -> Result<Retried, ConnectorError> {
         let from = from.max(self.log.bounds(&self.topics.receipts, 0).await?.start);
         let partitions = 0..self.partitions.values().copied().max().unwrap_or(1);
         let id = tidemark_connector_core::receipt::claim_id(crate::claim::SOURCE, first);
-        Ok(Retried::new(Rejections::new(&id, from, partitions)))
+        Ok(Retried::new(Rejections::new(&id, from, partitions), next))
     }
 
     /// What the rows of an initial file depend on besides the file: schema, vocabularies, forms, zone.
