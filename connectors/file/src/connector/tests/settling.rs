@@ -123,6 +123,18 @@ async fn what_a_power_cut_tore_is_written_again() {
 }
 
 #[tokio::test]
+async fn a_folder_may_be_a_link_to_another_one_inside() {
+    let mut shop = Shop::new().await;
+    let (processed, archive) = (shop.path("incremental/processed"), shop.path("archive"));
+    fs::rename(&processed, &archive).unwrap();
+    std::os::unix::fs::symlink("../archive", &processed).unwrap();
+    shop.drop_file(&format!("{PENDING}/customers_add.json"), envelope("INSERT", &with_a_reject(1, "first")));
+    shop.run().await;
+    assert_eq!(shop.result(&format!("{PROCESSED}/customers_add.json"))["read"], 2);
+    assert!(archive.join("2026-01-15/customers_add.json").is_file());
+}
+
+#[tokio::test]
 async fn a_claim_is_closed_only_when_the_disk_has_its_files() {
     let mut shop = Shop::new().await;
     for number in 1..=5_u32 {
@@ -208,6 +220,7 @@ async fn more_rejections_than_are_held_at_once() {
         while shop.try_run().await.is_err() {
             shop.restart().await;
             faults += 1;
+            assert_eq!(faults, 1, "only the planned one");
         }
         let result = shop.result(&format!("{PROCESSED}/customers_update-{attempts}.json"));
         assert_eq!((result["read"].as_u64(), result["rejected"].as_u64()), (Some(10_000), Some(10_000)), "attempt {attempts}");
