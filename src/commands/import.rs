@@ -10,10 +10,10 @@ use crate::arguments::{Common, Import, ImportOptions, ImportPart};
 use crate::commands::print_line;
 use crate::exit::Exit;
 use crate::stages::{self, Claims};
-use crate::stores;
 use crate::view::View;
 use crate::work::{self, Until};
 use crate::workplace::Workplace;
+use crate::{missing_log, stores};
 
 /// Runs it.
 pub(crate) async fn run(common: &Common, command: &Import, view: &View) -> Result<Exit> {
@@ -49,6 +49,7 @@ async fn dry_run(workplace: &Workplace, selection: Selection) -> Result<Statisti
 async fn import(workplace: Workplace, selection: Selection, options: &ImportOptions, view: &View) -> Result<Option<Statistics>> {
     // A switched-off connector is an error here, before anything is started.
     stores::file_options(&workplace)?;
+    missing_log::refuse_loss(&workplace).await?;
     let claims = Claims::take(&workplace, &stages::configured(&workplace.configuration))?;
     let outcome = work::run(workplace, claims, selection, Until::Done(options.patience.timeout), view).await?;
     Ok((!outcome.interrupted).then(|| outcome.statistics.unwrap_or_default()))

@@ -188,9 +188,7 @@ fn a_restored_log_rises_above_what_the_stores_have_seen() {
         fs::copy(&path, second.join(path.file_name().unwrap())).unwrap();
     }
     let restore = |from: &std::path::Path| {
-        for suffix in ["", "-wal", "-shm"] {
-            let _ = fs::remove_file(place.data().join(format!("log.db{suffix}")));
-        }
+        lose_log(&place);
         place.succeed(&["restore", from.to_str().unwrap()])
     };
     assert!(restore(&first).contains("generation 1"));
@@ -203,6 +201,12 @@ fn a_restored_log_rises_above_what_the_stores_have_seen() {
     assert!(matches!(outcome.code, Some(1 | 3)) && outcome.stderr.contains("init --force-rebuild"), "{outcome:#?}");
 }
 
+fn lose_log(place: &Place) {
+    for suffix in ["", "-wal", "-shm"] {
+        let _ = fs::remove_file(place.data().join(format!("log.db{suffix}")));
+    }
+}
+
 #[test]
 fn a_log_that_is_missing_beside_its_stores_is_wrong() {
     let place = Place::new();
@@ -210,13 +214,59 @@ fn a_log_that_is_missing_beside_its_stores_is_wrong() {
     place.succeed(&["up", "--once", "--sample"]);
     let copy = place.data().join("../backup");
     place.succeed(&["backup", copy.to_str().unwrap()]);
-    for suffix in ["", "-wal", "-shm"] {
-        let _ = fs::remove_file(place.data().join(format!("log.db{suffix}")));
-    }
+    lose_log(&place);
     let found = place.run(&["check"]);
     assert_eq!(found.code, Some(4), "{found:#?}");
     assert!(found.stdout.contains("WRONG  log") && found.stdout.contains("tidemark restore DIR"), "{}", found.stdout);
     assert!(found.stdout.contains("relational.db"), "names what it filled: {}", found.stdout);
+    place.succeed(&["restore", copy.to_str().unwrap()]);
+}
+
+#[test]
+fn no_log_is_begun_where_one_was_lost() {
+    let mut place = Place::new();
+    place.succeed(&["up", "--once", "--sample"]);
+    lose_log(&place);
+    fs::remove_dir_all(place.data().join("locks")).unwrap();
+    fs::remove_dir_all(place.import().join("incremental")).unwrap();
+    let before = files_below(&place.import());
+    let refused = |place: &Place, command: &[&str], named: &str| {
+        let mut running = place.start(command);
+        assert_eq!(running.wait(wait::PATIENCE).code(), Some(1), "{command:?}: {}", running.output());
+        let said = running.output();
+        assert!(said.contains("log.db is gone") && said.contains("`tidemark restore DIR`"), "{command:?}: {said}");
+        assert!(said.contains(named) && !said.contains("`tidemark up` makes one"), "{command:?}: {said}");
+        assert!(!place.data().join("log.db").exists(), "{command:?} made a log");
+    };
+    let (once, forever) = (["up", "--once"].as_slice(), ["up", "--sample"].as_slice());
+    for command in [once, forever, &["run", "fold"], &["import", "initial"], &["init"], &["state", "customer"]] {
+        refused(&place, command, "relational.db");
+    }
+    assert!(!place.data().join("locks").exists(), "refused before anything is made");
+    assert!(files_below(&place.import()) == before, "no sample either");
+
+    // The fold's cache alone tells of it too, and so does a store that is switched off.
+    let aside = tempfile::tempdir().unwrap();
+    for name in ["relational.db", "graph.db", "analytics.db", "vector.db"] {
+        fs::rename(place.data().join(name), aside.path().join(name)).unwrap();
+    }
+    refused(&place, once, "state");
+    fs::remove_dir_all(place.data().join("state")).unwrap();
+    fs::rename(aside.path().join("graph.db"), place.data().join("graph.db")).unwrap();
+    place.set("TIDEMARK__SINKS__GRAPH__ENABLED", "false");
+    refused(&place, once, "graph.db");
+    place.unset("TIDEMARK__SINKS__GRAPH__ENABLED");
+
+    // To begin anew must be asked for; what is left out then names the gentler remedy first.
+    place.succeed(&["init", "--force-rebuild", "--skip", "graph"]);
+    let found = place.run(&["check"]);
+    let of = |text: &str| found.stdout.find(text).unwrap_or_else(|| panic!("`{text}` is not in {}", found.stdout));
+    assert!(
+        of("was filled from another log") < of("put the right log back") && of("`tidemark restore DIR`") < of("--force-rebuild")
+    );
+    place.succeed(&["init", "--force-rebuild"]);
+    place.once();
+    assert!(place.state_count("customer") > 0);
 }
 
 #[test]
