@@ -28,10 +28,7 @@ pub(crate) async fn run(common: &Common, command: &Import, view: &View) -> Resul
     let statistics = if options.dry_run {
         dry_run(&workplace, selection).await?
     } else {
-        let Some(statistics) = import(workplace, selection, options, view).await? else {
-            view.say("interrupted: what was taken in so far counts, the rest is taken in the next time");
-            return Ok(Exit::Done);
-        };
+        let Some(statistics) = import(workplace, selection, options, view).await? else { return Ok(work::interrupted(view)) };
         statistics
     };
     let text = if options.json { serde_json::to_string(&statistics)? } else { statistics.to_string().trim_end().to_owned() };

@@ -27,6 +27,9 @@ pub(crate) async fn up(common: &Common, command: &Up, view: &View) -> Result<Exi
     }
     let until = if command.once { Until::Done(command.patience.timeout) } else { Until::Interrupted };
     let outcome = work::run(workplace, claims, Selection::default(), until, view).await?;
+    if command.once && outcome.interrupted {
+        return Ok(work::interrupted(view));
+    }
     if let Some(statistics) = outcome.statistics.filter(|_| command.once) {
         print_line(statistics.to_string().trim_end())?;
     }

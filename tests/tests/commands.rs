@@ -96,6 +96,27 @@ fn exit_statuses_say_what_happened() {
 }
 
 #[test]
+fn what_is_interrupted_before_its_end_says_so() {
+    let mut place = Place::new();
+    for setting in ["SETTLE", "BROKEN_AFTER"] {
+        place.set(&format!("TIDEMARK__CONNECTORS__FILE__{setting}"), "1h");
+    }
+    // Never complete, so that what waits for it does not end by itself.
+    let growing = place.import().join(pending("customers_add.json"));
+    fs::create_dir_all(growing.parent().unwrap()).unwrap();
+    fs::write(&growing, "[{").unwrap();
+    for (command, code) in [(["up", "--once"].as_slice(), 130), (&["import", "incremental"], 130), (&["up"], 0)] {
+        let mut running = place.start(command);
+        wait::until("the start line", wait::PATIENCE, || running.output().contains("tidemark runs").then_some(()));
+        running.interrupt();
+        assert_eq!(running.wait(Duration::from_secs(10)).code(), Some(code), "{command:?}: {}", running.output());
+        let said = running.output();
+        assert_eq!(said.contains("interrupted: what was taken in so far counts"), code == 130, "{command:?}: {said}");
+        assert!(!said.contains("导入统计"), "the statistics of the whole are not printed for a part: {said}");
+    }
+}
+
+#[test]
 fn every_command_has_help_with_an_example() {
     let place = Place::new();
     for command in [
