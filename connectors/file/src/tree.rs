@@ -13,15 +13,8 @@ use cap_std::fs::{Dir, DirBuilder, DirBuilderExt, MetadataExt, OpenOptions, Open
 use rustix::fs::{OFlags, RenameFlags};
 
 /// The folders that are made when missing.
-const FOLDERS: [&str; 7] = [
-    "initial/common",
-    "initial/institutions",
-    "incremental/pending",
-    "incremental/processed",
-    "incremental/failed",
-    "templates",
-    "",
-];
+const FOLDERS: [&str; 6] =
+    ["initial/common", "initial/institutions", "incremental/pending", "incremental/processed", "incremental/failed", "templates"];
 
 /// What tells one state of a file from another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
@@ -53,11 +46,14 @@ impl Tree {
         if !root.exists() {
             Dir::create_ambient_dir_all(root, ambient_authority())?;
         }
-        let tree = Self { root: Dir::open_ambient_dir(root, ambient_authority())? };
-        for folder in FOLDERS.iter().filter(|folder| !folder.is_empty()) {
-            tree.ensure_dir(folder)?;
-        }
+        let tree = Self::look_into(root)?;
+        FOLDERS.iter().try_for_each(|folder| tree.ensure_dir(folder))?;
         Ok(tree)
+    }
+
+    /// Opens the root as it is.
+    pub(crate) fn look_into(root: &Path) -> io::Result<Self> {
+        Ok(Self { root: Dir::open_ambient_dir(root, ambient_authority())? })
     }
 
     /// Makes a folder with all above it.
