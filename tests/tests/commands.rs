@@ -197,29 +197,39 @@ fn a_backup_taken_while_it_runs_restores_to_the_same_state() {
 
 #[test]
 fn a_restored_log_rises_above_what_the_stores_have_seen() {
-    let place = Place::new();
+    let mut place = Place::new();
     place.put(&pending("customers_add.json"), envelope(Insert, &[customer(1, "张")]));
     place.once();
     let folder = tempfile::tempdir().unwrap();
-    let (first, second) = (folder.path().join("first"), folder.path().join("second"));
+    let [first, second, third] = ["first", "second", "third"].map(|name| folder.path().join(name));
     place.succeed(&["backup", first.to_str().unwrap()]);
-    // A copy of the backup, as on another disk: it does not hear of restores of the first.
-    fs::create_dir(&second).unwrap();
-    for path in files_below(&first) {
-        fs::copy(&path, second.join(path.file_name().unwrap())).unwrap();
+    // Copies of the backup, as on another disk: they do not hear of restores of the first.
+    for copy in [&second, &third] {
+        fs::create_dir(copy).unwrap();
+        for path in files_below(&first) {
+            fs::copy(&path, copy.join(path.file_name().unwrap())).unwrap();
+        }
     }
-    let restore = |from: &std::path::Path| {
-        lose_log(&place);
+    let restore = |place: &Place, from: &std::path::Path| {
+        lose_log(place);
         place.succeed(&["restore", from.to_str().unwrap()])
     };
-    assert!(restore(&first).contains("generation 1"));
+    assert!(restore(&place, &first).contains("generation 1"));
     place.succeed(&["init", "--force-rebuild"]);
     place.put("incremental/pending/2026-02-01/customers_add.json", envelope(Insert, &[customer(2, "王")]));
     place.once();
-    let said = restore(&second);
+    let said = restore(&place, &second);
     assert!(said.contains("generation 2"), "the stores know generation 1: {said}");
     let outcome = place.run(&["up", "--once", "--timeout", "2"]);
     assert!(matches!(outcome.code, Some(1 | 3)) && outcome.stderr.contains("init --force-rebuild"), "{outcome:#?}");
+    // A store that is switched off may be switched on again, and is all that is left here to know of generation 1.
+    for name in ["relational.db", "vector.db", "analytics.db"] {
+        fs::remove_file(place.data().join(name)).unwrap();
+    }
+    fs::remove_dir_all(place.data().join("state")).unwrap();
+    place.set("TIDEMARK__SINKS__GRAPH__ENABLED", "false");
+    let said = restore(&place, &third);
+    assert!(said.contains("generation 2"), "the graph store knows generation 1: {said}");
 }
 
 fn lose_log(place: &Place) {
