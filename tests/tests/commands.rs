@@ -311,6 +311,11 @@ fn a_search_takes_codes_as_people_write_them_and_refuses_unknown_fields() {
         let hits = place.succeed(&["search", "customer_profiles", "客户", "--json", "--where", condition]);
         assert!(hits.contains(&code(1)) && !hits.contains(&code(2)), "{condition}: {hits}");
     }
+    for condition in ["first_visit_date=x", "last_visit_date=2026-02-30"] {
+        let refused = place.run(&["search", "customer_profiles", "客户", "--where", condition]);
+        assert_eq!(refused.code, Some(2), "finds nothing without a word: {refused:#?}");
+        assert!(refused.stderr.contains("does not read as a date"), "{}", refused.stderr);
+    }
     let refused = place.run(&["search", "customer_profiles", "客户", "--where", "vip_levle=GOLD"]);
     assert_eq!(refused.code, Some(2), "{refused:#?}");
     assert!(refused.stderr.contains("did you mean `vip_level`?"), "{}", refused.stderr);
