@@ -33,7 +33,7 @@ pub(crate) async fn run(common: &Common, command: &Import, view: &View) -> Resul
     };
     let text = if options.json { serde_json::to_string(&statistics)? } else { statistics.to_string().trim_end().to_owned() };
     print_line(&text)?;
-    Ok(if statistics.errors == 0 { Exit::Done } else { Exit::Findings })
+    Ok(if statistics.is_clean() { Exit::Done } else { Exit::Findings })
 }
 
 async fn dry_run(workplace: &Workplace, selection: Selection) -> Result<Statistics> {
