@@ -13,7 +13,12 @@ pub(crate) enum Exit {
     Unavailable,
     /// `import` or `check` found something rejected or wrong.
     Findings,
+    /// A signal came before a command that ends by itself was done; as shells report an interrupted program.
+    Interrupted,
 }
+
+/// Exit status of what was interrupted; also after a second signal.
+pub(crate) const INTERRUPTED: u8 = 130;
 
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
@@ -22,6 +27,7 @@ impl From<Exit> for ExitCode {
             Exit::Usage => 2,
             Exit::Unavailable => 3,
             Exit::Findings => 4,
+            Exit::Interrupted => INTERRUPTED,
         })
     }
 }

@@ -9,6 +9,7 @@ mod http;
 mod locks;
 mod logging;
 mod maintenance;
+mod missing_log;
 mod quiet;
 mod sample;
 mod scan;

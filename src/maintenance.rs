@@ -10,6 +10,10 @@ use tidemark_log::embedded::EmbeddedLog;
 use tidemark_pipelines::dead_letters;
 use tokio_util::sync::CancellationToken;
 
+/// Dead letters that one round removes at most: more cost memory (their ids are held meanwhile), fewer let a flood of them last for
+/// more rounds.
+const FORGOTTEN_MAX: usize = 10_000;
+
 /// What is kept how long, and how often that is looked at.
 #[derive(Debug, Clone)]
 pub(crate) struct Upkeep {
@@ -40,7 +44,8 @@ async fn round(log: &EmbeddedLog, topics: &Topics, upkeep: &Upkeep) -> Result<()
     if let Some(kept) = upkeep.dead_letters_kept {
         let kept = i64::try_from(kept.as_micros()).unwrap_or(i64::MAX);
         let before = Timestamp::now().as_microsecond().saturating_sub(kept);
-        let past = dead_letters::closed_before(log, topics, before).await.context("looking for closed dead letters")?;
+        let past = dead_letters::closed_before(log, topics, before, FORGOTTEN_MAX).await;
+        let past = past.context("looking for closed dead letters")?;
         forgotten = log.forget(&topics.dead_letters, 0, &past).await?;
     }
     tracing::debug!(compacted = removed.compacted, expired = removed.expired, forgotten, "maintained the log");

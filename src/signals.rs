@@ -3,8 +3,7 @@
 use anyhow::{Context, Result};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Exit status after a second signal, as shells report an interrupted program.
-const INTERRUPTED: i32 = 130;
+use crate::exit::INTERRUPTED;
 
 /// Both signals, caught from here on.
 #[derive(Debug)]
@@ -32,6 +31,6 @@ impl Signals {
     /// Ends the process at the next one, whatever it is doing: all that is committed stays, nothing else counts.
     pub(crate) async fn end_at_next(&mut self) {
         self.next().await;
-        std::process::exit(INTERRUPTED);
+        std::process::exit(INTERRUPTED.into());
     }
 }

@@ -1,6 +1,6 @@
 //! Adapters by configuration: which sink keeps a role, which connector reads a source, who embeds. Opens nothing.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
@@ -31,6 +31,11 @@ pub(crate) fn sink(workplace: &Workplace, role: Role) -> Result<Box<dyn Sink>> {
     let path = workplace.configuration.sinks.get(&role);
     let path =
         path.cloned().ok_or_else(|| UsageError(format!("the {} store is switched off by the configuration", role.name())))?;
+    sink_at(workplace, role, path)
+}
+
+/// The adapter for this role's file, whether it is kept or switched off.
+pub(crate) fn sink_at(workplace: &Workplace, role: Role, path: PathBuf) -> Result<Box<dyn Sink>> {
     let catalog = Arc::clone(&workplace.catalog);
     Ok(match role {
         Role::Relational => tidemark_sink_sqlite::relational(path, catalog),

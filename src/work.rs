@@ -11,6 +11,7 @@ use anyhow::Result;
 use tidemark_connector_file::{Selection, Statistics};
 use tidemark_pipelines::status::StageStatus;
 
+use crate::exit::Exit;
 use crate::session::Session;
 use crate::signals::Signals;
 use crate::stages::{self, Claims};
@@ -74,6 +75,12 @@ pub(crate) async fn run(
     let interrupted = ended.is_none();
     let statistics = ended.flatten().or_else(|| own_statistics.map(|statistics| statistics.snapshot()));
     Ok(Outcome { interrupted, statistics })
+}
+
+/// Says that a command was broken off that would have ended by itself: its statistics would pass for those of the whole.
+pub(crate) fn interrupted(view: &View) -> Exit {
+    view.say("interrupted: what was taken in so far counts, the rest is taken in the next time");
+    Exit::Interrupted
 }
 
 /// Waits until everything is done; what another process answers that takes in the files.

@@ -12,6 +12,7 @@ use tidemark_schemas::Catalog;
 use crate::arguments::Common;
 use crate::configuration::{self, Configuration};
 use crate::exit::UsageError;
+use crate::missing_log;
 
 /// Configuration, folder, entities.
 #[derive(Debug)]
@@ -58,6 +59,7 @@ impl Workplace {
     pub(crate) async fn open_existing_log(&self) -> Result<Arc<EmbeddedLog>> {
         let path = &self.configuration.log.path;
         if !path.exists() {
+            missing_log::refuse_loss(self).await?;
             bail!("there is no log at {}; `tidemark up` makes one, `--data` names another folder", path.display());
         }
         let log = EmbeddedLog::open_existing(EmbeddedOptions::new(path)).await;

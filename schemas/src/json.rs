@@ -154,7 +154,8 @@ fn field_from_json(object: &Map<String, Value>, name: &str, kind: &FieldType) ->
     }
 }
 
-fn cell_from_json(kind: &FieldType, value: &Value) -> Result<Cell<'static>, String> {
+/// The inverse of [`cell_to_json`].
+pub fn cell_from_json(kind: &FieldType, value: &Value) -> Result<Cell<'static>, String> {
     let cell = match (kind, value) {
         (FieldType::Bool, Value::Bool(value)) => Some(Cell::Bool(*value)),
         (FieldType::Int { .. }, Value::Number(number)) => number.as_i64().map(Cell::Int),

@@ -4,7 +4,6 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use tidemark_log::{LogIdentity, embedded};
-use tidemark_pipelines::fold::cache;
 
 use crate::arguments::Common;
 use crate::commands::print_line;
@@ -12,7 +11,7 @@ use crate::exit::Exit;
 use crate::locks::{self, Attempt};
 use crate::view::grouped;
 use crate::workplace::Workplace;
-use crate::{stages, stores};
+use crate::{missing_log, stages};
 
 /// Runs `backup`, beside whatever else runs.
 pub(crate) async fn backup(common: &Common, directory: &Path) -> Result<Exit> {
@@ -44,7 +43,9 @@ pub(crate) async fn restore(common: &Common, directory: &Path) -> Result<Exit> {
     }
     let target = &workplace.configuration.log.path;
     let cache = workplace.data.join(stages::CACHE_FOLDER);
-    let seen = logs_seen(&workplace, &cache).await?;
+    // It must rise above every log that something here was filled from, or that would take an older one for the one that it knows:
+    // a store that is switched off too, for it may be switched on again. One that cannot be read must be filled anew anyway.
+    let seen: Vec<LogIdentity> = missing_log::filled(&workplace).await?.into_iter().map(|(_, log)| log).collect();
     let identity = embedded::restore(directory, target, &seen).await.context("the restore")?;
     // The fold's cache belongs to the log that was there before.
     if cache.exists() {
@@ -55,21 +56,4 @@ pub(crate) async fn restore(common: &Common, directory: &Path) -> Result<Exit> {
         "stores that were filled before refuse it; `tidemark init --force-rebuild` empties them, so that `up` fills them anew",
     )?;
     Ok(Exit::Done)
-}
-
-/// The logs that the stores and the fold's cache were filled from: the one that is restored must rise above them, or they would
-/// take an older log for the one that they know.
-async fn logs_seen(workplace: &Workplace, cache: &Path) -> Result<Vec<LogIdentity>> {
-    let mut seen: Vec<LogIdentity> = cache::log_of(cache).into_iter().collect();
-    for role in workplace.configuration.sinks.keys() {
-        match stores::sink(workplace, *role)?.filled_from().await {
-            Ok(log) => seen.extend(log),
-            // A store that cannot be read must be filled anew anyway, and must not stand in the way of the log.
-            Err(error) => {
-                let error = format!("{:#}", anyhow::Error::from(error));
-                tracing::warn!(store = role.name(), error, "not asked which log it has seen; empty it before `tidemark up`");
-            }
-        }
-    }
-    Ok(seen)
 }

@@ -9,9 +9,9 @@ use tidemark_sink_core::Role;
 use crate::arguments::{Check, Common};
 use crate::commands::print_line;
 use crate::exit::Exit;
-use crate::stores;
 use crate::view::grouped;
 use crate::workplace::Workplace;
+use crate::{missing_log, stores};
 
 /// One part, as found.
 struct Finding {
@@ -28,7 +28,7 @@ pub(crate) async fn run(common: &Common, command: &Check) -> Result<Exit> {
     if workplace.configuration.log.path.exists() {
         log_and_stores(&workplace, command.deep, &mut findings).await?;
     } else {
-        findings.push(missing_log(&workplace));
+        findings.push(missing_log(&workplace).await?);
     }
     for found in &findings {
         if command.json {
@@ -71,20 +71,13 @@ fn import_root(workplace: &Workplace) -> Finding {
     }
 }
 
-/// No log: a new place, unless there are stores that one has filled.
-fn missing_log(workplace: &Workplace) -> Finding {
+/// No log: a new place, unless there is something that one has filled.
+async fn missing_log(workplace: &Workplace) -> Result<Finding> {
     let path = workplace.configuration.log.path.display();
-    let filled: Vec<String> =
-        workplace.configuration.sinks.values().filter(|store| store.exists()).map(|store| store.display().to_string()).collect();
-    if filled.is_empty() {
-        return finding("log", format!("{path} is not there yet; `tidemark up` makes it"), Vec::new());
-    }
-    let problem = format!(
-        "the log is gone, and it alone must not be lost: it filled {}. Put it back, or the last backup by `tidemark restore DIR`; \
-         do not run `tidemark up` before, it would begin an empty log",
-        filled.join(", ")
-    );
-    finding("log", format!("{path} is missing"), vec![problem])
+    Ok(match missing_log::loss(workplace).await? {
+        Some(loss) => finding("log", format!("{path} is missing"), vec![loss]),
+        None => finding("log", format!("{path} is not there yet; `tidemark up` makes it"), Vec::new()),
+    })
 }
 
 async fn log_and_stores(workplace: &Workplace, deep: bool, findings: &mut Vec<Finding>) -> Result<()> {

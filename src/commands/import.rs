@@ -10,10 +10,10 @@ use crate::arguments::{Common, Import, ImportOptions, ImportPart};
 use crate::commands::print_line;
 use crate::exit::Exit;
 use crate::stages::{self, Claims};
-use crate::stores;
 use crate::view::View;
 use crate::work::{self, Until};
 use crate::workplace::Workplace;
+use crate::{missing_log, stores};
 
 /// Runs it.
 pub(crate) async fn run(common: &Common, command: &Import, view: &View) -> Result<Exit> {
@@ -28,15 +28,12 @@ pub(crate) async fn run(common: &Common, command: &Import, view: &View) -> Resul
     let statistics = if options.dry_run {
         dry_run(&workplace, selection).await?
     } else {
-        let Some(statistics) = import(workplace, selection, options, view).await? else {
-            view.say("interrupted: what was taken in so far counts, the rest is taken in the next time");
-            return Ok(Exit::Done);
-        };
+        let Some(statistics) = import(workplace, selection, options, view).await? else { return Ok(work::interrupted(view)) };
         statistics
     };
     let text = if options.json { serde_json::to_string(&statistics)? } else { statistics.to_string().trim_end().to_owned() };
     print_line(&text)?;
-    Ok(if statistics.errors == 0 { Exit::Done } else { Exit::Findings })
+    Ok(if statistics.is_clean() { Exit::Done } else { Exit::Findings })
 }
 
 async fn dry_run(workplace: &Workplace, selection: Selection) -> Result<Statistics> {
@@ -49,6 +46,7 @@ async fn dry_run(workplace: &Workplace, selection: Selection) -> Result<Statisti
 async fn import(workplace: Workplace, selection: Selection, options: &ImportOptions, view: &View) -> Result<Option<Statistics>> {
     // A switched-off connector is an error here, before anything is started.
     stores::file_options(&workplace)?;
+    missing_log::refuse_loss(&workplace).await?;
     let claims = Claims::take(&workplace, &stages::configured(&workplace.configuration))?;
     let outcome = work::run(workplace, claims, selection, Until::Done(options.patience.timeout), view).await?;
     Ok((!outcome.interrupted).then(|| outcome.statistics.unwrap_or_default()))

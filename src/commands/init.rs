@@ -8,9 +8,9 @@ use crate::commands::print_line;
 use crate::exit::{Exit, UsageError};
 use crate::session::Session;
 use crate::stages::{self, Claims};
-use crate::stores;
 use crate::view::View;
 use crate::workplace::Workplace;
+use crate::{missing_log, stores};
 
 /// Runs it; the stores' stages must not run meanwhile.
 pub(crate) async fn run(common: &Common, command: &Init, view: &View) -> Result<Exit> {
@@ -22,6 +22,10 @@ pub(crate) async fn run(common: &Common, command: &Init, view: &View) -> Result<
     }
     let mut wanted = stages::configured(&workplace.configuration);
     wanted.retain(|stage| stages::role_of(stage).is_some_and(|role| !command.skip.iter().any(|skipped| skipped == role.name())));
+    // To begin anew without the log that filled the stores must be asked for.
+    if !command.force_rebuild {
+        missing_log::refuse_loss(&workplace).await?;
+    }
     let claims = Claims::take(&workplace, &wanted)?.all_or_error()?;
     if let Some(file) = &workplace.configuration.file {
         for folder in ["initial/common", "initial/institutions", "incremental/pending"] {

@@ -6,15 +6,16 @@ use tidemark_connector_file::Selection;
 use crate::arguments::{Common, Run, Up};
 use crate::commands::print_line;
 use crate::exit::{Exit, UsageError};
-use crate::sample;
 use crate::stages::{self, Claims};
 use crate::view::View;
 use crate::work::{self, Until};
 use crate::workplace::Workplace;
+use crate::{missing_log, sample};
 
 /// Runs `up`.
 pub(crate) async fn up(common: &Common, command: &Up, view: &View) -> Result<Exit> {
     let workplace = Workplace::load(common)?;
+    missing_log::refuse_loss(&workplace).await?;
     let wanted = stages::configured(&workplace.configuration);
     let claims = Claims::take(&workplace, &wanted)?;
     let claims = if command.once { claims } else { claims.all_or_error()? };
@@ -26,6 +27,9 @@ pub(crate) async fn up(common: &Common, command: &Up, view: &View) -> Result<Exi
     }
     let until = if command.once { Until::Done(command.patience.timeout) } else { Until::Interrupted };
     let outcome = work::run(workplace, claims, Selection::default(), until, view).await?;
+    if command.once && outcome.interrupted {
+        return Ok(work::interrupted(view));
+    }
     if let Some(statistics) = outcome.statistics.filter(|_| command.once) {
         print_line(statistics.to_string().trim_end())?;
     }
@@ -36,6 +40,7 @@ pub(crate) async fn up(common: &Common, command: &Up, view: &View) -> Result<Exi
 pub(crate) async fn run(common: &Common, command: &Run, view: &View) -> Result<Exit> {
     let workplace = Workplace::load(common)?;
     let wanted = stages::named(&workplace.configuration, &command.stages)?;
+    missing_log::refuse_loss(&workplace).await?;
     let claims = Claims::take(&workplace, &wanted)?.all_or_error()?;
     work::run(workplace, claims, Selection::default(), Until::Interrupted, view).await?;
     Ok(Exit::Done)

@@ -62,7 +62,8 @@ pub(crate) const KEYS: &[Key] = &[
         "zone",
         Kind::Zone,
         "Asia/Shanghai",
-        "Zone of time stamps that come without one, and of the days in the analytics views.",
+        "Zone of time stamps that come without one. The analytics view `inactive_customers` takes from it what day is today, by the \
+         offset when the process starts.",
     ),
     key("log.kind", Kind::Choice(&["embedded"]), "embedded", "Where the log lives: `embedded` is one SQLite file."),
     key("log.path", Kind::Path, "<data>/log.db", "The file of the embedded log."),

@@ -42,6 +42,8 @@ pub(crate) struct Configuration {
     pub(crate) file: Option<FileSettings>,
     /// The stores that are kept, with their files.
     pub(crate) sinks: BTreeMap<Role, PathBuf>,
+    /// The files of the stores that are switched off: they may be there from before.
+    pub(crate) sinks_off: BTreeMap<Role, PathBuf>,
     /// Levels that count as VIP.
     pub(crate) vip_levels: Vec<String>,
     /// Who embeds.
@@ -60,6 +62,14 @@ pub(crate) struct Configuration {
     pub(crate) maintenance_interval: Duration,
     /// Where HTTP is served; `None` = nowhere.
     pub(crate) http: Option<SocketAddr>,
+}
+
+impl Configuration {
+    /// The file of a role's store, kept or switched off.
+    pub(crate) fn store_file(&self, role: Role) -> &Path {
+        let path = self.sinks.get(&role).or_else(|| self.sinks_off.get(&role));
+        path.expect("every role is either kept or switched off")
+    }
 }
 
 /// The embedded log.
@@ -134,10 +144,12 @@ pub(crate) fn validate(raw: &Raw, data: &Path) -> Result<Configuration, Vec<Prob
         reader.refuse("connectors.file.broken_after", "must not be shorter than connectors.file.settle".to_owned());
     }
     let file = reader.flag("connectors.file.enabled").then_some(file);
+    let (sinks, sinks_off) = read_sinks(&mut reader, &log.path);
     let configuration = Configuration {
         zone,
         schemas: reader.optional_path("schemas.folder"),
-        sinks: read_sinks(&mut reader, &log.path),
+        sinks,
+        sinks_off,
         log,
         file,
         vip_levels: reader.texts("sinks.analytics.vip_levels"),
@@ -153,13 +165,15 @@ pub(crate) fn validate(raw: &Raw, data: &Path) -> Result<Configuration, Vec<Prob
     if reader.problems.is_empty() { Ok(configuration) } else { Err(reader.problems) }
 }
 
-fn read_sinks(reader: &mut Reader<'_>, log: &Path) -> BTreeMap<Role, PathBuf> {
-    let mut sinks: BTreeMap<Role, PathBuf> = BTreeMap::new();
+/// The files of the stores that are kept, and of those that are not.
+fn read_sinks(reader: &mut Reader<'_>, log: &Path) -> (BTreeMap<Role, PathBuf>, BTreeMap<Role, PathBuf>) {
+    let (mut sinks, mut off) = (BTreeMap::<Role, PathBuf>::new(), BTreeMap::new());
     for role in Role::ALL {
         let key = |name: &str| format!("sinks.{}.{name}", role.name());
         reader.text(&key("kind"));
         let path = reader.path(&key("path"));
         if !reader.flag(&key("enabled")) {
+            off.insert(role, path);
             continue;
         }
         if path == log || sinks.values().any(|other| *other == path) {
@@ -167,7 +181,7 @@ fn read_sinks(reader: &mut Reader<'_>, log: &Path) -> BTreeMap<Role, PathBuf> {
         }
         sinks.insert(role, path);
     }
-    sinks
+    (sinks, off)
 }
 
 fn read_embedder(reader: &mut Reader<'_>) -> EmbedderSettings {

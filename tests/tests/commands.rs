@@ -96,6 +96,27 @@ fn exit_statuses_say_what_happened() {
 }
 
 #[test]
+fn what_is_interrupted_before_its_end_says_so() {
+    let mut place = Place::new();
+    for setting in ["SETTLE", "BROKEN_AFTER"] {
+        place.set(&format!("TIDEMARK__CONNECTORS__FILE__{setting}"), "1h");
+    }
+    // Never complete, so that what waits for it does not end by itself.
+    let growing = place.import().join(pending("customers_add.json"));
+    fs::create_dir_all(growing.parent().unwrap()).unwrap();
+    fs::write(&growing, "[{").unwrap();
+    for (command, code) in [(["up", "--once"].as_slice(), 130), (&["import", "incremental"], 130), (&["up"], 0)] {
+        let mut running = place.start(command);
+        wait::until("the start line", wait::PATIENCE, || running.output().contains("tidemark runs").then_some(()));
+        running.interrupt();
+        assert_eq!(running.wait(Duration::from_secs(10)).code(), Some(code), "{command:?}: {}", running.output());
+        let said = running.output();
+        assert_eq!(said.contains("interrupted: what was taken in so far counts"), code == 130, "{command:?}: {said}");
+        assert!(!said.contains("导入统计"), "the statistics of the whole are not printed for a part: {said}");
+    }
+}
+
+#[test]
 fn every_command_has_help_with_an_example() {
     let place = Place::new();
     for command in [
@@ -176,31 +197,45 @@ fn a_backup_taken_while_it_runs_restores_to_the_same_state() {
 
 #[test]
 fn a_restored_log_rises_above_what_the_stores_have_seen() {
-    let place = Place::new();
+    let mut place = Place::new();
     place.put(&pending("customers_add.json"), envelope(Insert, &[customer(1, "张")]));
     place.once();
     let folder = tempfile::tempdir().unwrap();
-    let (first, second) = (folder.path().join("first"), folder.path().join("second"));
+    let [first, second, third] = ["first", "second", "third"].map(|name| folder.path().join(name));
     place.succeed(&["backup", first.to_str().unwrap()]);
-    // A copy of the backup, as on another disk: it does not hear of restores of the first.
-    fs::create_dir(&second).unwrap();
-    for path in files_below(&first) {
-        fs::copy(&path, second.join(path.file_name().unwrap())).unwrap();
-    }
-    let restore = |from: &std::path::Path| {
-        for suffix in ["", "-wal", "-shm"] {
-            let _ = fs::remove_file(place.data().join(format!("log.db{suffix}")));
+    // Copies of the backup, as on another disk: they do not hear of restores of the first.
+    for copy in [&second, &third] {
+        fs::create_dir(copy).unwrap();
+        for path in files_below(&first) {
+            fs::copy(&path, copy.join(path.file_name().unwrap())).unwrap();
         }
+    }
+    let restore = |place: &Place, from: &std::path::Path| {
+        lose_log(place);
         place.succeed(&["restore", from.to_str().unwrap()])
     };
-    assert!(restore(&first).contains("generation 1"));
+    assert!(restore(&place, &first).contains("generation 1"));
     place.succeed(&["init", "--force-rebuild"]);
     place.put("incremental/pending/2026-02-01/customers_add.json", envelope(Insert, &[customer(2, "王")]));
     place.once();
-    let said = restore(&second);
+    let said = restore(&place, &second);
     assert!(said.contains("generation 2"), "the stores know generation 1: {said}");
     let outcome = place.run(&["up", "--once", "--timeout", "2"]);
     assert!(matches!(outcome.code, Some(1 | 3)) && outcome.stderr.contains("init --force-rebuild"), "{outcome:#?}");
+    // A store that is switched off may be switched on again, and is all that is left here to know of generation 1.
+    for name in ["relational.db", "vector.db", "analytics.db"] {
+        fs::remove_file(place.data().join(name)).unwrap();
+    }
+    fs::remove_dir_all(place.data().join("state")).unwrap();
+    place.set("TIDEMARK__SINKS__GRAPH__ENABLED", "false");
+    let said = restore(&place, &third);
+    assert!(said.contains("generation 2"), "the graph store knows generation 1: {said}");
+}
+
+fn lose_log(place: &Place) {
+    for suffix in ["", "-wal", "-shm"] {
+        let _ = fs::remove_file(place.data().join(format!("log.db{suffix}")));
+    }
 }
 
 #[test]
@@ -210,13 +245,59 @@ fn a_log_that_is_missing_beside_its_stores_is_wrong() {
     place.succeed(&["up", "--once", "--sample"]);
     let copy = place.data().join("../backup");
     place.succeed(&["backup", copy.to_str().unwrap()]);
-    for suffix in ["", "-wal", "-shm"] {
-        let _ = fs::remove_file(place.data().join(format!("log.db{suffix}")));
-    }
+    lose_log(&place);
     let found = place.run(&["check"]);
     assert_eq!(found.code, Some(4), "{found:#?}");
     assert!(found.stdout.contains("WRONG  log") && found.stdout.contains("tidemark restore DIR"), "{}", found.stdout);
     assert!(found.stdout.contains("relational.db"), "names what it filled: {}", found.stdout);
+    place.succeed(&["restore", copy.to_str().unwrap()]);
+}
+
+#[test]
+fn no_log_is_begun_where_one_was_lost() {
+    let mut place = Place::new();
+    place.succeed(&["up", "--once", "--sample"]);
+    lose_log(&place);
+    fs::remove_dir_all(place.data().join("locks")).unwrap();
+    fs::remove_dir_all(place.import().join("incremental")).unwrap();
+    let before = files_below(&place.import());
+    let refused = |place: &Place, command: &[&str], named: &str| {
+        let mut running = place.start(command);
+        assert_eq!(running.wait(wait::PATIENCE).code(), Some(1), "{command:?}: {}", running.output());
+        let said = running.output();
+        assert!(said.contains("log.db is gone") && said.contains("`tidemark restore DIR`"), "{command:?}: {said}");
+        assert!(said.contains(named) && !said.contains("`tidemark up` makes one"), "{command:?}: {said}");
+        assert!(!place.data().join("log.db").exists(), "{command:?} made a log");
+    };
+    let (once, forever) = (["up", "--once"].as_slice(), ["up", "--sample"].as_slice());
+    for command in [once, forever, &["run", "fold"], &["import", "initial"], &["init"], &["state", "customer"]] {
+        refused(&place, command, "relational.db");
+    }
+    assert!(!place.data().join("locks").exists(), "refused before anything is made");
+    assert!(files_below(&place.import()) == before, "no sample either");
+
+    // The fold's cache alone tells of it too, and so does a store that is switched off.
+    let aside = tempfile::tempdir().unwrap();
+    for name in ["relational.db", "graph.db", "analytics.db", "vector.db"] {
+        fs::rename(place.data().join(name), aside.path().join(name)).unwrap();
+    }
+    refused(&place, once, "state");
+    fs::remove_dir_all(place.data().join("state")).unwrap();
+    fs::rename(aside.path().join("graph.db"), place.data().join("graph.db")).unwrap();
+    place.set("TIDEMARK__SINKS__GRAPH__ENABLED", "false");
+    refused(&place, once, "graph.db");
+    place.unset("TIDEMARK__SINKS__GRAPH__ENABLED");
+
+    // To begin anew must be asked for; what is left out then names the gentler remedy first.
+    place.succeed(&["init", "--force-rebuild", "--skip", "graph"]);
+    let found = place.run(&["check"]);
+    let of = |text: &str| found.stdout.find(text).unwrap_or_else(|| panic!("`{text}` is not in {}", found.stdout));
+    assert!(
+        of("was filled from another log") < of("put the right log back") && of("`tidemark restore DIR`") < of("--force-rebuild")
+    );
+    place.succeed(&["init", "--force-rebuild"]);
+    place.once();
+    assert!(place.state_count("customer") > 0);
 }
 
 #[test]
@@ -229,6 +310,11 @@ fn a_search_takes_codes_as_people_write_them_and_refuses_unknown_fields() {
     for condition in ["vip_level=GOLD", "vip_level=金卡", "vip_level=黄金", "membership_level=gold"] {
         let hits = place.succeed(&["search", "customer_profiles", "客户", "--json", "--where", condition]);
         assert!(hits.contains(&code(1)) && !hits.contains(&code(2)), "{condition}: {hits}");
+    }
+    for condition in ["first_visit_date=x", "last_visit_date=2026-02-30"] {
+        let refused = place.run(&["search", "customer_profiles", "客户", "--where", condition]);
+        assert_eq!(refused.code, Some(2), "finds nothing without a word: {refused:#?}");
+        assert!(refused.stderr.contains("does not read as a date"), "{}", refused.stderr);
     }
     let refused = place.run(&["search", "customer_profiles", "客户", "--where", "vip_levle=GOLD"]);
     assert_eq!(refused.code, Some(2), "{refused:#?}");

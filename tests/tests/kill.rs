@@ -10,6 +10,7 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use serde_json::json;
 use tidemark_tests::binary;
 use tidemark_tests::bulk::{self, Size};
 use tidemark_tests::files::{code, customer, envelope, order, pending};
@@ -147,6 +148,28 @@ fn killed_at_one_point_after_the_other() {
     place.unset("TIDEMARK_CRASH_AT");
     place.once();
     End::of(&place).expect(&End::of(&undisturbed), "killed at one point after the other");
+}
+
+/// More rejected records than are held at once, tried again after their cause is gone, and killed far into that.
+#[test]
+fn killed_while_rejected_records_are_tried_again() {
+    const MANY: u64 = 15_000;
+    let updates: Vec<_> = (0..MANY).map(|number| json!({"customer_code": code(number), "updates": {"notes": "again"}})).collect();
+    let mut place = Place::with_binary(binary::with_crash_points());
+    place.put(&pending("customers_update.json"), envelope(Update, &updates));
+    place.once();
+    let customers: Vec<_> = (0..MANY).map(|number| customer(number, "张")).collect();
+    place.put(&pending("customers_add.json"), envelope(Insert, &customers));
+    place.once();
+    place.put(&pending("customers_update.json"), envelope(Update, &updates));
+    place.set("TIDEMARK_CRASH_AT", "connector.after-publish:3");
+    let killed = place.run(&["up", "--once"]);
+    assert!(killed.stderr.contains("crash point reached"), "{killed:#?}");
+    place.unset("TIDEMARK_CRASH_AT");
+    place.once();
+    let sql = "SELECT count(*) FROM customer WHERE notes = 'again'";
+    let updated: u64 = stores::open(place.data(), "relational.db").query_row(sql, [], |row| row.get(0)).unwrap();
+    assert_eq!(updated, MANY, "every record that was rejected");
 }
 
 const SIZE: Size = Size { customers: 10_000, orders: 40_000 };

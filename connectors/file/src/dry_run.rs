@@ -49,7 +49,7 @@ fn run(options: &FileOptions, catalog: &Catalog) -> Result<Statistics, DryRunErr
         return Ok(statistics);
     }
     let refused = |cause| DryRunError::Root { root: options.root.display().to_string(), cause };
-    let tree = Tree::open(&options.root).map_err(refused)?;
+    let tree = Tree::look_into(&options.root).map_err(refused)?;
     let forms = Forms::new(catalog);
     for candidate in scan::list(&tree, &forms, &options.selection).map_err(refused)? {
         let kind = forms.of_file(candidate.name()).map_or("", |form| form.kind.as_str()).to_owned();
@@ -132,6 +132,7 @@ mod tests {
         assert_eq!((statistics.files[0].publishable, statistics.files[0].inserted), (1, 0));
         assert!(statistics.to_string().contains("read 2, would be published 1, rejected 1"), "{statistics}");
         assert_eq!(fs::read_dir(pending).unwrap().count(), 2);
-        assert!(!folder.path().join("incremental/failed/2026-01-15").exists());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "no folder is made");
+        assert_eq!(fs::read_dir(folder.path().join("incremental")).unwrap().count(), 1);
     }
 }

@@ -170,11 +170,11 @@ impl Settler<'_> {
     }
 
     /// Gives a draft its name. What stands there already is this claim's own if it says the same, byte for byte, or the first
-    /// part of it, which no whole result or envelope is of another: then an earlier attempt came this far, or was torn by a power
-    /// cut. Anything else is somebody's, and stays.
+    /// part of it (perhaps none) with nothing or zeros behind, which no whole result or envelope of another is: then an earlier
+    /// attempt came this far, or was torn by a power cut. Anything else is somebody's, and stays.
     fn put(&self, draft: &str, place: &str) -> Result<(), SettleError> {
         match self.rename(draft, place) {
-            Err(SettleError::Taken(_)) if self.tree.begins_with(draft, place) => {
+            Err(SettleError::Taken(_)) if self.tree.is_torn_copy(draft, place) => {
                 self.tree.replace(draft, place).map_err(|cause| SettleError::Place { path: place.to_owned(), cause })
             }
             other => other,

@@ -65,11 +65,25 @@ pub struct Statistics {
     /// Initial files that were not read, because neither they nor what they are read by changed.
     #[serde(default)]
     pub files_unchanged: u64,
+    /// Those of them that failed whole when they were read, and will until somebody mends them.
+    #[serde(default)]
+    pub files_unchanged_failed: u64,
+    /// Those of them that had records rejected then. Whether these came in by another file since is not known here.
+    #[serde(default)]
+    pub files_unchanged_rejected: u64,
     /// Nothing was published: the totals are what would be.
     #[serde(default)]
     pub dry_run: bool,
     /// The last of them.
     pub files: VecDeque<FileReport>,
+}
+
+/// Files that were passed over.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Unchanged {
+    pub(crate) count: u64,
+    pub(crate) failed: u64,
+    pub(crate) rejected: u64,
 }
 
 impl Statistics {
@@ -84,6 +98,17 @@ impl Statistics {
             self.files.pop_front();
         }
         self.files.push_back(report);
+    }
+
+    /// Whether nothing that was looked at has to be mended.
+    pub fn is_clean(&self) -> bool {
+        self.errors == 0 && self.files_unchanged_failed == 0
+    }
+
+    pub(crate) fn pass_over(&mut self, files: Unchanged) {
+        self.files_unchanged = files.count;
+        self.files_unchanged_failed = files.failed;
+        self.files_unchanged_rejected = files.rejected;
     }
 
     /// The sum over the files that are kept one by one.
@@ -113,7 +138,15 @@ impl fmt::Display for Statistics {
         let sign = if self.errors == 0 { "✅" } else { "❌" };
         writeln!(out, "  {sign} errors: {}", self.errors)?;
         if self.files_unchanged > 0 {
-            writeln!(out, "  ✅ unchanged files: {}", self.files_unchanged)?;
+            let sign = if self.files_unchanged_failed == 0 { "✅" } else { "❌" };
+            write!(out, "  {sign} unchanged files: {}", self.files_unchanged)?;
+            if self.files_unchanged_failed > 0 {
+                write!(out, ", of which failed as they stand: {}", self.files_unchanged_failed)?;
+            }
+            if self.files_unchanged_rejected > 0 {
+                write!(out, ", with rejected records (see their result files): {}", self.files_unchanged_rejected)?;
+            }
+            writeln!(out)?;
         }
         writeln!(out, "{RULE}")?;
         for file in &self.files {
@@ -179,8 +212,8 @@ impl StatisticsHandle {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner).statistics.add(report);
     }
 
-    pub(crate) fn set_files_unchanged(&self, count: u64) {
-        self.shared.lock().unwrap_or_else(PoisonError::into_inner).statistics.files_unchanged = count;
+    pub(crate) fn pass_over(&self, files: Unchanged) {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner).statistics.pass_over(files);
     }
 
     pub(crate) fn working_on(&self, path: &str, pass: u8, bytes_done: u64, bytes_total: u64) {

@@ -13,15 +13,8 @@ use cap_std::fs::{Dir, DirBuilder, DirBuilderExt, MetadataExt, OpenOptions, Open
 use rustix::fs::{OFlags, RenameFlags};
 
 /// The folders that are made when missing.
-const FOLDERS: [&str; 7] = [
-    "initial/common",
-    "initial/institutions",
-    "incremental/pending",
-    "incremental/processed",
-    "incremental/failed",
-    "templates",
-    "",
-];
+const FOLDERS: [&str; 6] =
+    ["initial/common", "initial/institutions", "incremental/pending", "incremental/processed", "incremental/failed", "templates"];
 
 /// What tells one state of a file from another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
@@ -53,11 +46,14 @@ impl Tree {
         if !root.exists() {
             Dir::create_ambient_dir_all(root, ambient_authority())?;
         }
-        let tree = Self { root: Dir::open_ambient_dir(root, ambient_authority())? };
-        for folder in FOLDERS.iter().filter(|folder| !folder.is_empty()) {
-            tree.ensure_dir(folder)?;
-        }
+        let tree = Self::look_into(root)?;
+        FOLDERS.iter().try_for_each(|folder| tree.ensure_dir(folder))?;
         Ok(tree)
+    }
+
+    /// Opens the root as it is.
+    pub(crate) fn look_into(root: &Path) -> io::Result<Self> {
+        Ok(Self { root: Dir::open_ambient_dir(root, ambient_authority())? })
     }
 
     /// Makes a folder with all above it.
@@ -149,18 +145,18 @@ impl Tree {
         self.root.rename(from, &self.root, to)
     }
 
-    /// Whether what stands at `part` is a regular file with the first bytes of `whole`, perhaps all.
-    pub(crate) fn begins_with(&self, whole: &str, part: &str) -> bool {
+    /// Whether what stands at `part` is a regular file that a power cut may have made of `whole`: its first bytes, perhaps all,
+    /// then nothing or zeros, which some file systems leave where data did not reach the disk.
+    pub(crate) fn is_torn_copy(&self, whole: &str, part: &str) -> bool {
         let compared = || -> io::Result<bool> {
             let (mut whole, mut part) = (io::BufReader::new(self.open_file(whole)?), io::BufReader::new(self.open_file(part)?));
             loop {
                 let (left, right) = (whole.fill_buf()?, part.fill_buf()?);
                 let length = left.len().min(right.len());
-                if left[..length] != right[..length] {
-                    return Ok(false);
-                }
-                if length == 0 {
-                    return Ok(right.is_empty());
+                if length == 0 || left[..length] != right[..length] {
+                    let same = left[..length].iter().zip(right).take_while(|(left, right)| left == right).count();
+                    part.consume(same);
+                    return only_zeros(&mut part);
                 }
                 whole.consume(length);
                 part.consume(length);
@@ -170,16 +166,21 @@ impl Tree {
         compared().unwrap_or(false)
     }
 
-    /// Waits until a file's contents, or a folder's names, are on the disk. What is gone needs no waiting for.
-    pub(crate) fn sync(&self, path: &str) -> io::Result<()> {
-        let path = if path.is_empty() { "." } else { path };
-        let found = self.root.symlink_metadata(path).and_then(|found| match found.is_dir() {
-            true => self.root.open(path).map(cap_std::fs::File::into_std),
-            false => self.open_file(path),
-        });
-        match found.and_then(|file| file.sync_all()) {
-            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(()),
-            other => other,
+    /// Waits until a file's contents are on the disk. What is gone, or was replaced by something else, needs no waiting for.
+    pub(crate) fn sync_file(&self, path: &str) -> io::Result<()> {
+        match self.open_file(path) {
+            Ok(file) => synced(&file),
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput || is_link(&error) => Ok(()),
+            Err(error) => unless_gone(error),
+        }
+    }
+
+    /// Waits until a folder's names are on the disk; a link to a folder inside the root is that folder.
+    pub(crate) fn sync_folder(&self, path: &str) -> io::Result<()> {
+        // What `folder` gives may stand for a place only, and not be waited for.
+        match self.folder(path).and_then(|folder| folder.open(".")) {
+            Ok(folder) => synced(&folder.into_std()),
+            Err(error) => unless_gone(error),
         }
     }
 
@@ -214,6 +215,38 @@ impl Tree {
 
     fn folder(&self, path: &str) -> io::Result<Dir> {
         if path.is_empty() { self.root.try_clone() } else { self.root.open_dir(path) }
+    }
+}
+
+/// Whether nothing but zeros is left to read.
+fn only_zeros(reader: &mut impl BufRead) -> io::Result<bool> {
+    loop {
+        let bytes = reader.fill_buf()?;
+        if bytes.is_empty() || bytes.iter().any(|byte| *byte != 0) {
+            return Ok(bytes.is_empty());
+        }
+        let length = bytes.len();
+        reader.consume(length);
+    }
+}
+
+/// Waits for the disk, where the file system can say that at all (some network shares cannot for folders).
+fn synced(file: &File) -> io::Result<()> {
+    match file.sync_all() {
+        Err(error) if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => Ok(()),
+        other => other,
+    }
+}
+
+/// How opening a link is refused that must not be followed.
+fn is_link(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error())
+}
+
+fn unless_gone(error: io::Error) -> io::Result<()> {
+    match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Ok(()),
+        _ => Err(error),
     }
 }
 

@@ -46,20 +46,23 @@ impl Unsynced {
 
     /// Waits for the disk; gives the claims that may be closed now.
     pub(crate) fn sync(self, tree: &Tree) -> Result<Vec<Claim>, (Self, io::Error)> {
-        // Files before the folders that name them.
-        let files = self.claims.iter().flat_map(Claim::written);
+        match self.wait(tree) {
+            Ok(()) => Ok(self.claims),
+            Err(error) => Err((self, error)),
+        }
+    }
+
+    fn wait(&self, tree: &Tree) -> io::Result<()> {
         let mut folders: BTreeSet<&str> = BTreeSet::new();
         for claim in &self.claims {
+            claim.written().try_for_each(|path| tree.sync_file(path))?;
             for path in claim.written().chain(&claim.destinations.original).chain([&claim.path]) {
                 // And the folder's own name: it may be the first file of its day.
                 folders.extend([folder_of(path), folder_of(folder_of(path))]);
             }
         }
-        let synced = files.map(String::as_str).chain(folders).try_for_each(|path| tree.sync(path));
-        match synced {
-            Ok(()) => Ok(self.claims),
-            Err(error) => Err((self, error)),
-        }
+        // After the files that they name.
+        folders.into_iter().try_for_each(|path| tree.sync_folder(path))
     }
 }
 

@@ -182,7 +182,7 @@ async fn only_closed_letters_come_to_their_end() {
     place.drain(Role::Relational, &content).await;
     let letters = dead_letters::list(log, topics).await.unwrap();
     assert_eq!(letters.len(), 3);
-    assert!(dead_letters::closed_before(log, topics, i64::MAX).await.unwrap().is_empty(), "an open one waits for ever");
+    assert!(dead_letters::closed_before(log, topics, i64::MAX, 9).await.unwrap().is_empty(), "an open one waits for ever");
     dead_letters::discard(log, topics, letters[1].id).await.unwrap();
     let end = log.bounds(&topics.dead_letters, 0).await.unwrap().end;
     let closed_at = log
@@ -193,9 +193,25 @@ async fn only_closed_letters_come_to_their_end() {
         .next()
         .unwrap()
         .timestamp;
-    let past = |time| dead_letters::closed_before(log, topics, time);
+    let past = |time| dead_letters::closed_before(log, topics, time, 1);
     assert_eq!(past(closed_at).await.unwrap(), Vec::<u64>::new(), "not closed before that");
     assert_eq!(past(closed_at + 1).await.unwrap(), [1, 3], "as it was opened and as it was closed");
+
+    // One of another version of this program, the end of the third letter, and the second refused once more.
+    let mut append = Append::default();
+    append.record(&topics.dead_letters, 0, b"later", |out| out.extend_from_slice(b"{\"status\":\"postponed\"}"));
+    log.append(append).await.unwrap();
+    dead_letters::discard(log, topics, letters[2].id).await.unwrap();
+    assert_eq!(past(i64::MAX).await.unwrap(), [1, 3], "one letter a round is asked for");
+    let both = dead_letters::closed_before(log, topics, i64::MAX, 9);
+    assert_eq!(both.await.unwrap(), [1, 2, 3, 5], "the unreadable one is kept and holds up nobody");
+    let mut append = Append::default();
+    append.record(&topics.dead_letters, 0, letters[1].id.to_string().as_bytes(), |out| {
+        serde_json::to_writer(out, &letters[1]).unwrap();
+    });
+    log.append(append).await.unwrap();
+    let all = dead_letters::closed_before(log, topics, i64::MAX, 9);
+    assert_eq!(all.await.unwrap(), [2, 5], "what was opened again is open");
 }
 
 /// A later build of `thing`, with one more field.

@@ -75,7 +75,11 @@ pub(crate) fn foreign(connection: &Connection, path: &Path, log: LogIdentity) ->
     if let Some(id) = text(connection, "log_id")?
         && id != log.id.to_string()
     {
-        return Ok(Some(format!("{file} was filled from another log ({id}, this one is {}); {REBUILD}", log.id)));
+        return Ok(Some(format!(
+            "{file} was filled from another log ({id}, this one is {}): put the right log back (`tidemark restore DIR` takes it from a \
+             backup); if this one is right, {REBUILD}",
+            log.id
+        )));
     }
     if let Some(generation) = number(connection, "generation")?
         && generation != i64::from(log.generation)

@@ -2,8 +2,13 @@
 //!
 //! A field may be named as in the payload, by its dotted path or by an alias; another one is refused, because it would match
 //! nothing without a word. A value is brought to its code where the field has a vocabulary, as the connectors do; one that the
-//! vocabulary does not know is sought as it stands, since that is how it is stored.
+//! vocabulary does not know is sought as it stands, since that is how it is stored. Numbers, amounts, dates and truth values are
+//! brought to the form that the payload has; one that does not read as the column's type is refused, for it too would match
+//! nothing. An empty value finds the points that have none.
 
+use serde_json::Value;
+use tidemark_schemas::entity::FieldType;
+use tidemark_schemas::json::{cell_from_json, cell_to_json, kind_name};
 use tidemark_schemas::{Catalog, Entity};
 
 use crate::exit::UsageError;
@@ -19,6 +24,7 @@ struct Field<'c> {
     /// How else it may be named.
     other_names: Vec<&'c str>,
     vocabulary: Option<&'c str>,
+    kind: &'c FieldType,
 }
 
 /// Field and value as they stand in the payloads of `collection`.
@@ -40,8 +46,12 @@ fn resolve_one(
     value: &str,
 ) -> Result<(String, String), UsageError> {
     let is_fen = |field: &Field<'_>| written.strip_suffix("_fen") == Some(field.name);
-    if ALWAYS.contains(&written) || fields.iter().any(is_fen) {
+    if ALWAYS.contains(&written) {
         return Ok((written.to_owned(), value.to_owned()));
+    }
+    if fields.iter().any(is_fen) {
+        let stored = stored_as(&FieldType::Int { range: None }, value).map_err(|kind| misfit(written, value, kind))?;
+        return Ok((written.to_owned(), stored));
     }
     // The payload's own name counts before what it is also called: two entities of a collection may differ in the latter.
     let by_name: Vec<&Field<'_>> = fields.iter().filter(|field| field.name == written).collect();
@@ -60,7 +70,39 @@ fn resolve_one(
             "the value is none of the field's codes; it is sought as it stands"
         );
     }
-    Ok((first.name.to_owned(), code.unwrap_or(value).to_owned()))
+    if let Some(code) = code {
+        return Ok((first.name.to_owned(), code.to_owned()));
+    }
+    // Two entities of a collection may give one name to two types.
+    let stored = meant.iter().find_map(|field| stored_as(field.kind, value).ok());
+    let stored = stored.ok_or_else(|| misfit(written, value, kind_name(item_of(first.kind))))?;
+    Ok((first.name.to_owned(), stored))
+}
+
+/// The value as a payload has it; what it should be where it does not read as that.
+fn stored_as(kind: &FieldType, value: &str) -> Result<String, &'static str> {
+    let kind = item_of(kind);
+    let parsed = match kind {
+        FieldType::Text { .. } => return Ok(value.to_owned()),
+        _ if value.is_empty() => return Ok(String::new()),
+        FieldType::Bool | FieldType::Int { .. } => serde_json::from_str(value.trim()).map_err(|_| kind_name(kind))?,
+        _ => Value::from(value.trim()),
+    };
+    let cell = cell_from_json(kind, &parsed).map_err(|_| kind_name(kind))?;
+    match cell_to_json(kind, &cell) {
+        Value::String(text) => Ok(text),
+        Value::Array(_) | Value::Object(_) => Err("one of its parts, which cannot be searched for"),
+        scalar => Ok(scalar.to_string()),
+    }
+}
+
+/// An array has a value when one of its items is it.
+fn item_of(kind: &FieldType) -> &FieldType {
+    if let FieldType::Array(items) = kind { items } else { kind }
+}
+
+fn misfit(written: &str, value: &str, kind: &str) -> UsageError {
+    UsageError(format!("--where {written}: `{value}` does not read as {kind}"))
 }
 
 /// The code that is stored for a value: of the code in any case, an alias or the label.
@@ -77,7 +119,7 @@ fn fields_of<'c>(entity: &'c Entity, collection: &str) -> Vec<Field<'c>> {
         .map(|column| {
             let field = entity.field(column.number);
             let other_names = std::iter::once(&column.path.dotted).chain(&field.aliases).map(String::as_str).collect();
-            Field { name: &column.name, other_names, vocabulary: field.vocabulary.as_deref() }
+            Field { name: &column.name, other_names, vocabulary: field.vocabulary.as_deref(), kind: &field.kind }
         })
         .collect()
 }
@@ -112,6 +154,37 @@ mod tests {
         assert_eq!(resolved("customer_profiles", "vip_level", "BRONZE"), stored("vip_level", "BRONZE"));
         assert_eq!(resolved("medical_knowledge", "entity", "product"), stored("entity", "product"));
         assert_eq!(resolved("medical_knowledge", "standard_price_fen", "100"), stored("standard_price_fen", "100"));
+    }
+
+    #[test]
+    fn values_are_brought_to_the_form_of_their_type() {
+        for (collection, field, written, expected) in [
+            ("medical_knowledge", "standard_price", "3600", "3600.00"),
+            ("medical_knowledge", "price", "3600.5", "3600.50"),
+            ("medical_knowledge", "standard_price_fen", " 360000", "360000"),
+            ("medical_knowledge", "risk_level", "3", "3"),
+            ("medical_knowledge", "risk_level", "", ""),
+            ("customer_profiles", "first_visit_date", "2026-01-15", "2026-01-15"),
+            ("customer_profiles", "tags", "VIP", "VIP"),
+        ] {
+            let (_, stored) = resolved(collection, field, written).unwrap();
+            assert_eq!(stored, expected, "{field}={written}");
+        }
+    }
+
+    #[test]
+    fn a_value_of_another_type_is_refused() {
+        for (collection, field, written, kind) in [
+            ("medical_knowledge", "standard_price", "dear", "a decimal"),
+            ("medical_knowledge", "standard_price", "3600.001", "a decimal"),
+            ("medical_knowledge", "standard_price_fen", "36.5", "a whole number"),
+            ("medical_knowledge", "risk_level", "三", "a whole number"),
+            ("customer_profiles", "first_visit_date", "x", "a date YYYY-MM-DD"),
+            ("customer_profiles", "first_visit_date", "2026-1-5", "a date YYYY-MM-DD"),
+        ] {
+            let said = resolved(collection, field, written).unwrap_err();
+            assert!(said.starts_with(&format!("--where {field}: `{written}` does not read as {kind}")), "{said}");
+        }
     }
 
     #[test]

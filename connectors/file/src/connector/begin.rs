@@ -22,6 +22,7 @@ use crate::receipts::{Answers, Rejections};
 use crate::retried::Retried;
 use crate::scan::{self, Candidate};
 use crate::splitter::SplitError;
+use crate::stats::Unchanged;
 use crate::tree::Tree;
 
 /// Bytes of the first pass in one step.
@@ -106,18 +107,30 @@ impl FileConnector {
 
     /// Initial files that are passed over, in these statistics and in those of each request.
     fn count_unchanged(&mut self, found: &[Candidate]) {
-        let known = || found.iter().filter(|candidate| candidate.is_initial() && self.is_known(candidate));
-        let count = known().filter(|candidate| !self.initial_read.contains(&candidate.path)).count();
-        self.statistics.set_files_unchanged(count as u64);
+        self.statistics.pass_over(self.unchanged(found, |path| !self.initial_read.contains(path)));
         let mut requests = std::mem::take(&mut self.requests);
         for (id, statistics) in &mut requests {
             let Some(request) = self.ledger.requests().get(id) else { continue };
             let read: HashSet<&str> = statistics.files.iter().map(|file| file.path.as_str()).collect();
-            let known = found.iter().filter(|candidate| candidate.is_initial() && self.is_known(candidate));
-            let known = known.filter(|candidate| request.selection.takes(&candidate.path));
-            statistics.files_unchanged = known.filter(|candidate| !read.contains(candidate.path.as_str())).count() as u64;
+            let passed_over = self.unchanged(found, |path| request.selection.takes(path) && !read.contains(path));
+            drop(read);
+            statistics.pass_over(passed_over);
         }
         self.requests = requests;
+    }
+
+    /// Known initial files among those found, as far as they count.
+    fn unchanged(&self, found: &[Candidate], counts: impl Fn(&str) -> bool) -> Unchanged {
+        let mut unchanged = Unchanged::default();
+        for candidate in found.iter().filter(|candidate| candidate.is_initial() && counts(&candidate.path)) {
+            if self.is_known(candidate) {
+                let known = self.ledger.initial(&candidate.path);
+                unchanged.count += 1;
+                unchanged.failed += u64::from(known.is_some_and(|known| known.failed));
+                unchanged.rejected += u64::from(known.is_some_and(|known| known.rejected > 0));
+            }
+        }
+        unchanged
     }
 
     /// What is selected, and what other processes asked for beyond it.
@@ -277,7 +290,7 @@ impl FileConnector {
                 Verdict::SomeRejected => {
                     let (first, from) = (past.first, past.receipts_from);
                     claim.only = Some(first);
-                    only = Some(self.rejected_of(first, from).await?);
+                    only = Some(self.rejected_of(first, from, 0).await?);
                 }
                 Verdict::Failed => {}
             }
@@ -342,7 +355,7 @@ impl FileConnector {
             let same = tree.signature(&claim.path).is_ok_and(|found| found == claim.signature);
             if let Some(file) = same.then(|| tree.open_file(&claim.path).ok()).flatten() {
                 let only = match claim.only {
-                    Some(first) => Some(self.rejected_of(first, 0).await?),
+                    Some(first) => Some(self.rejected_of(first, 0, claim.counts.next).await?),
                     None => None,
                 };
                 return self.publish_from(claim, file, only).await;
@@ -377,12 +390,12 @@ impl FileConnector {
         })
     }
 
-    /// What a claim had rejected.
-    async fn rejected_of(&self, first: u64, from: u64) -> Result<Retried, ConnectorError> {
+    /// What a claim had rejected of the records `next` on; its receipts stand at `from` or behind.
+    async fn rejected_of(&self, first: u64, from: u64, next: u64) -> Result<Retried, ConnectorError> {
         let from = from.max(self.log.bounds(&self.topics.receipts, 0).await?.start);
         let partitions = 0..self.partitions.values().copied().max().unwrap_or(1);
         let id = tidemark_connector_core::receipt::claim_id(crate::claim::SOURCE, first);
-        Ok(Retried::new(Rejections::new(&id, from, partitions)))
+        Ok(Retried::new(Rejections::new(&id, from, partitions), next))
     }
 
     /// What the rows of an initial file depend on besides the file: schema, vocabularies, forms, zone.

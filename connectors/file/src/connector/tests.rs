@@ -235,7 +235,18 @@ async fn an_initial_file_is_read_again_only_when_it_changed() {
     shop.restart().await;
     let statistics = shop.run().await;
     assert_eq!((statistics.files_read, statistics.files_unchanged), (0, 1), "{statistics}");
-    assert!(statistics.to_string().contains("unchanged files: 1"), "{statistics}");
+    assert!(
+        statistics.to_string().contains("unchanged files: 1, with rejected records (see their result files): 1"),
+        "{statistics}"
+    );
+    assert!(statistics.is_clean(), "the rejected record waits elsewhere");
+    shop.drop_file(path, "[");
+    assert!(!shop.run().await.is_clean());
+    shop.restart().await;
+    let statistics = shop.run().await;
+    assert_eq!((statistics.errors, statistics.files_unchanged_failed), (0, 1));
+    assert!(statistics.to_string().contains("❌ unchanged files: 1, of which failed as they stand: 1"), "{statistics}");
+    assert!(!statistics.is_clean(), "it failed, and nobody mended it");
     shop.drop_file(path, json!([customer(2)]).to_string());
     assert_eq!(shop.run().await.files_read, 1);
     assert_eq!(shop.result(path)["inserted"], 1);
