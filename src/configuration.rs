@@ -8,6 +8,7 @@
 pub(crate) mod load;
 pub(crate) mod raw;
 pub(crate) mod reference;
+pub(crate) mod stores;
 pub(crate) mod valid;
 
 pub(crate) use load::load;

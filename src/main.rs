@@ -6,6 +6,7 @@ mod configuration;
 mod exit;
 mod heaps;
 mod http;
+mod instance;
 mod locks;
 mod logging;
 mod maintenance;

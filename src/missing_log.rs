@@ -10,6 +10,7 @@ use tidemark_log::LogIdentity;
 use tidemark_pipelines::fold::cache;
 use tidemark_sink_core::Role;
 
+use crate::configuration::stores::LogPlace;
 use crate::workplace::Workplace;
 use crate::{stages, stores};
 
@@ -17,9 +18,9 @@ use crate::{stages, stores};
 pub(crate) async fn filled(workplace: &Workplace) -> Result<Vec<(String, LogIdentity)>> {
     let mut filled = Vec::new();
     for role in Role::ALL {
-        let path = workplace.configuration.store_file(role);
-        match stores::sink_at(workplace, role, path.to_owned())?.filled_from().await {
-            Ok(log) => filled.extend(log.map(|log| (path.display().to_string(), log))),
+        let store = workplace.configuration.store(role);
+        match stores::sink_at(workplace, role, store)?.filled_from().await {
+            Ok(log) => filled.extend(log.map(|log| (store.to_string(), log))),
             Err(error) => {
                 let error = format!("{:#}", anyhow::Error::from(error));
                 tracing::warn!(store = role.name(), error, "which log filled the store cannot be read");
@@ -33,10 +34,11 @@ pub(crate) async fn filled(workplace: &Workplace) -> Result<Vec<(String, LogIden
 
 /// What a person must know who has lost the log; `None` when it is there, or when there has never been one.
 pub(crate) async fn loss(workplace: &Workplace) -> Result<Option<String>> {
-    let path = &workplace.configuration.log.path;
-    if path.exists() {
-        return Ok(None);
-    }
+    let path = match &workplace.configuration.log.place {
+        LogPlace::Embedded(path) if !path.exists() => path,
+        // Whether there is one on Kafka, only the brokers say.
+        LogPlace::Embedded(_) | LogPlace::Kafka(_) => return Ok(None),
+    };
     let filled: Vec<String> = filled(workplace).await?.into_iter().map(|(file, _)| file).collect();
     if filled.is_empty() {
         return Ok(None);

@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use metrics_exporter_prometheus::PrometheusHandle;
-use tidemark_log::embedded::EmbeddedLog;
 use tidemark_pipelines::engine::{BatchLimits, Pipeline};
 use tidemark_pipelines::status::StatusBoard;
 use tokio::task::JoinSet;
@@ -19,7 +18,7 @@ use crate::maintenance::Upkeep;
 use crate::stages::{self, Claims};
 use crate::stores::{self, Source};
 use crate::view::View;
-use crate::workplace::Workplace;
+use crate::workplace::{OpenLog, Workplace};
 use crate::{http, maintenance};
 
 /// How long stages may take to drain: a batch takes a fraction of a second, and five seconds are promised in all.
@@ -30,7 +29,7 @@ pub(crate) struct Session {
     /// Configuration, folder, entities.
     pub(crate) workplace: Arc<Workplace>,
     /// The log.
-    pub(crate) log: Arc<EmbeddedLog>,
+    pub(crate) log: OpenLog,
     /// What the stages share.
     pub(crate) pipeline: Pipeline,
     /// Which stages are ours.
@@ -45,7 +44,7 @@ impl Session {
     pub(crate) async fn open(workplace: Workplace, claims: Claims, view: &View) -> Result<Self> {
         let log = workplace.open_log().await?;
         let pipeline = Pipeline {
-            log: Arc::clone(&log) as Arc<dyn tidemark_log::Log>,
+            log: Arc::clone(&log.log),
             topics: workplace.topics.clone(),
             catalog: Arc::clone(&workplace.catalog),
             board: StatusBoard::default(),
@@ -107,13 +106,13 @@ impl Session {
             view.show(&board, statistics.as_ref(), &shutdown).await;
             Ok(())
         });
-        // One process looks after the log: the one that folds.
-        if self.claims.runs(stages::FOLD) {
+        // One process looks after an embedded log: the one that folds. Kafka's brokers look after theirs.
+        if let Some(log) = self.log.embedded.clone().filter(|_| self.claims.runs(stages::FOLD)) {
             let upkeep = Upkeep {
                 interval: self.workplace.configuration.maintenance_interval,
                 dead_letters_kept: self.workplace.configuration.dead_letters_kept,
             };
-            let (log, topics) = (Arc::clone(&self.log), self.pipeline.topics.clone());
+            let topics = self.pipeline.topics.clone();
             self.helpers.spawn(maintenance::run(log, topics, upkeep, self.pipeline.shutdown.clone()));
         }
         Ok(())

@@ -1,6 +1,6 @@
 //! Adapters by configuration: which sink keeps a role, which connector reads a source, who embeds. Opens nothing.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
@@ -13,6 +13,7 @@ use tidemark_sink_core::embedder::http::{HttpEmbedder, HttpOptions};
 use tidemark_sink_core::embedder::ngram::NgramEmbedder;
 use tidemark_sink_core::{Role, Sink};
 
+use crate::configuration::stores::{LogPlace, Store};
 use crate::configuration::valid::EmbedderSettings;
 use crate::exit::UsageError;
 use crate::session::Session;
@@ -28,25 +29,37 @@ pub(crate) struct Source {
 
 /// The adapter that keeps this role.
 pub(crate) fn sink(workplace: &Workplace, role: Role) -> Result<Box<dyn Sink>> {
-    let path = workplace.configuration.sinks.get(&role);
-    let path =
-        path.cloned().ok_or_else(|| UsageError(format!("the {} store is switched off by the configuration", role.name())))?;
-    sink_at(workplace, role, path)
+    let store = workplace.configuration.sinks.get(&role);
+    let store = store.ok_or_else(|| UsageError(format!("the {} store is switched off by the configuration", role.name())))?;
+    sink_at(workplace, role, store)
 }
 
-/// The adapter for this role's file, whether it is kept or switched off.
-pub(crate) fn sink_at(workplace: &Workplace, role: Role, path: PathBuf) -> Result<Box<dyn Sink>> {
+/// The adapter for this role's store, whether it is kept or switched off.
+pub(crate) fn sink_at(workplace: &Workplace, role: Role, store: &Store) -> Result<Box<dyn Sink>> {
     let catalog = Arc::clone(&workplace.catalog);
-    Ok(match role {
-        Role::Relational => tidemark_sink_sqlite::relational(path, catalog),
-        Role::Graph => tidemark_sink_sqlite::graph(path, catalog),
-        Role::Vector => tidemark_sink_sqlite::vector(path, catalog, embedder(workplace)?),
-        Role::Analytics => {
-            let zone = TimeZone::get(&workplace.configuration.zone).context("zone")?;
-            let utc_offset = zone.to_offset(Timestamp::now()).seconds();
-            tidemark_sink_sqlite::analytics(path, catalog, workplace.configuration.vip_levels.clone(), utc_offset)
+    let vip_levels = || workplace.configuration.vip_levels.clone();
+    Ok(match store {
+        Store::Sqlite(path) => {
+            let path = path.clone();
+            match role {
+                Role::Relational => tidemark_sink_sqlite::relational(path, catalog),
+                Role::Graph => tidemark_sink_sqlite::graph(path, catalog),
+                Role::Vector => tidemark_sink_sqlite::vector(path, catalog, embedder(workplace)?),
+                Role::Analytics => tidemark_sink_sqlite::analytics(path, catalog, vip_levels(), utc_offset(workplace)?),
+            }
+        }
+        Store::Postgres(options) => tidemark_sink_postgres::relational(options.clone(), catalog),
+        Store::Nebula(options) => tidemark_sink_nebula::graph(options.clone(), catalog),
+        Store::ClickHouse(options) => {
+            tidemark_sink_clickhouse::analytics(options.clone(), catalog, vip_levels(), utc_offset(workplace)?)
         }
     })
+}
+
+/// Seconds east of the zone in which a day of the views begins, as they are now.
+fn utc_offset(workplace: &Workplace) -> Result<i32> {
+    let zone = TimeZone::get(&workplace.configuration.zone).context("zone")?;
+    Ok(zone.to_offset(Timestamp::now()).seconds())
 }
 
 /// Who turns texts into vectors.
@@ -76,7 +89,11 @@ pub(crate) fn file_options(workplace: &Workplace) -> Result<FileOptions> {
     options.settle = file.settle;
     options.broken_after = file.broken_after;
     options.disk_free_min = configuration.disk_free_min;
-    let log_folder = configuration.log.path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let log_file = match &configuration.log.place {
+        LogPlace::Embedded(path) => Some(path),
+        LogPlace::Kafka(_) => None,
+    };
+    let log_folder = log_file.and_then(|path| path.parent()).filter(|folder| !folder.as_os_str().is_empty());
     options.disk_paths = std::iter::once(&*workplace.data).chain(log_folder).map(Path::to_owned).collect();
     options.processed_days = configuration.processed_days;
     Ok(options)

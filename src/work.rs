@@ -93,7 +93,7 @@ async fn finish(session: &Session, selection: Selection, patience: Duration) -> 
 
 fn say_what_runs(session: &Session, address: Option<SocketAddr>, view: &View) {
     let configuration = &session.workplace.configuration;
-    let mut line = format!("tidemark runs {} with the log {}", own_text(session), configuration.log.path.display());
+    let mut line = format!("tidemark runs {} with the log {}", own_text(session), configuration.log.place);
     if let Some(file) = configuration.file.as_ref().filter(|_| session.claims.runs(stages::CONNECTOR)) {
         line.push_str(&format!(", takes files from {}", file.root.display()));
     }

@@ -6,13 +6,15 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail};
 use tidemark_connector_core::progress;
 use tidemark_log::embedded::{EmbeddedLog, EmbeddedOptions};
+use tidemark_log::kafka::{KafkaLog, KafkaOptions};
 use tidemark_log::{Log, Topics};
 use tidemark_schemas::Catalog;
 
 use crate::arguments::Common;
+use crate::configuration::stores::LogPlace;
 use crate::configuration::{self, Configuration};
 use crate::exit::UsageError;
-use crate::missing_log;
+use crate::{instance, missing_log};
 
 /// Configuration, folder, entities.
 #[derive(Debug)]
@@ -48,24 +50,39 @@ impl Workplace {
     }
 
     /// Opens the log, making it where there is none.
-    pub(crate) async fn open_log(&self) -> Result<Arc<EmbeddedLog>> {
+    pub(crate) async fn open_log(&self) -> Result<OpenLog> {
         self.make_data_folder()?;
-        let path = &self.configuration.log.path;
-        let log = EmbeddedLog::open(EmbeddedOptions::new(path)).await;
-        Ok(Arc::new(log.with_context(|| format!("opening the log {}", path.display()))?))
+        let place = &self.configuration.log.place;
+        let opening = || format!("opening the log {place}");
+        Ok(match place {
+            LogPlace::Embedded(path) => {
+                OpenLog::embedded(EmbeddedLog::open(EmbeddedOptions::new(path)).await.with_context(opening)?)
+            }
+            LogPlace::Kafka(options) => {
+                let options = KafkaOptions { instance: Some(instance::of(&self.data)?), ..options.clone() };
+                OpenLog { log: Arc::new(KafkaLog::open(options).await.with_context(opening)?), embedded: None }
+            }
+        })
     }
 
     /// Opens the log that must be there already, and learns the schemas of those who wrote to it.
-    pub(crate) async fn open_existing_log(&self) -> Result<Arc<EmbeddedLog>> {
-        let path = &self.configuration.log.path;
-        if !path.exists() {
-            missing_log::refuse_loss(self).await?;
-            bail!("there is no log at {}; `tidemark up` makes one, `--data` names another folder", path.display());
-        }
-        let log = EmbeddedLog::open_existing(EmbeddedOptions::new(path)).await;
-        let log = log.with_context(|| format!("opening the log {}", path.display()))?;
-        self.learn_schemas(&log).await?;
-        Ok(Arc::new(log))
+    pub(crate) async fn open_existing_log(&self) -> Result<OpenLog> {
+        let place = &self.configuration.log.place;
+        let opening = || format!("opening the log {place}");
+        let open = match place {
+            LogPlace::Embedded(path) => {
+                if !path.exists() {
+                    missing_log::refuse_loss(self).await?;
+                    bail!("there is no log at {place}; `tidemark up` makes one, `--data` names another folder");
+                }
+                OpenLog::embedded(EmbeddedLog::open_existing(EmbeddedOptions::new(path)).await.with_context(opening)?)
+            }
+            LogPlace::Kafka(options) => {
+                OpenLog { log: Arc::new(KafkaLog::open_existing(options.clone()).await.with_context(opening)?), embedded: None }
+            }
+        };
+        self.learn_schemas(&*open.log).await?;
+        Ok(open)
     }
 
     async fn learn_schemas(&self, log: &dyn Log) -> Result<()> {
@@ -86,6 +103,21 @@ impl Workplace {
             }
         }
         Ok(())
+    }
+}
+
+/// The log, and what only the embedded one can do.
+pub(crate) struct OpenLog {
+    /// Whichever it is.
+    pub(crate) log: Arc<dyn Log>,
+    /// The embedded one, if it is that.
+    pub(crate) embedded: Option<Arc<EmbeddedLog>>,
+}
+
+impl OpenLog {
+    fn embedded(log: EmbeddedLog) -> Self {
+        let log = Arc::new(log);
+        Self { log: Arc::clone(&log) as Arc<dyn Log>, embedded: Some(log) }
     }
 }
 

@@ -7,7 +7,8 @@ use tidemark_log::{LogIdentity, embedded};
 
 use crate::arguments::Common;
 use crate::commands::print_line;
-use crate::exit::Exit;
+use crate::configuration::stores::LogPlace;
+use crate::exit::{Exit, UsageError};
 use crate::locks::{self, Attempt};
 use crate::view::grouped;
 use crate::workplace::Workplace;
@@ -16,7 +17,8 @@ use crate::{missing_log, stages};
 /// Runs `backup`, beside whatever else runs.
 pub(crate) async fn backup(common: &Common, directory: &Path) -> Result<Exit> {
     let workplace = Workplace::load(common)?;
-    let log = workplace.open_existing_log().await?;
+    embedded_file(&workplace)?;
+    let log = workplace.open_existing_log().await?.embedded.expect("what has a file is the embedded log");
     let backup = log.backup(directory).await.with_context(|| format!("the backup into {}", directory.display()))?;
     let records: u64 = backup.topics.iter().map(|end| end.end).sum();
     print_line(&format!(
@@ -30,6 +32,16 @@ pub(crate) async fn backup(common: &Common, directory: &Path) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
+/// The file of the embedded log; Kafka has its own ways.
+fn embedded_file(workplace: &Workplace) -> Result<&Path> {
+    match &workplace.configuration.log.place {
+        LogPlace::Embedded(path) => Ok(path),
+        LogPlace::Kafka(_) => {
+            Err(UsageError("only the embedded log is a file to copy; on Kafka use its replicas and mirrors".to_owned()).into())
+        }
+    }
+}
+
 /// Runs `restore`; no stage may run meanwhile.
 pub(crate) async fn restore(common: &Common, directory: &Path) -> Result<Exit> {
     let workplace = Workplace::load(common)?;
@@ -41,7 +53,7 @@ pub(crate) async fn restore(common: &Common, directory: &Path) -> Result<Exit> {
             Attempt::Taken(holder) => bail!("`{stage}` is run by {holder}; stop it first"),
         }
     }
-    let target = &workplace.configuration.log.path;
+    let target = embedded_file(&workplace)?;
     let cache = workplace.data.join(stages::CACHE_FOLDER);
     // It must rise above every log that something here was filled from, or that would take an older one for the one that it knows:
     // a store that is switched off too, for it may be switched on again. One that cannot be read must be filled anew anyway.

@@ -2,15 +2,15 @@
 
 use anyhow::Result;
 use serde_json::json;
-use tidemark_log::Log;
 use tidemark_pipelines::dead_letters;
 use tidemark_sink_core::Role;
 
 use crate::arguments::{Check, Common};
 use crate::commands::print_line;
+use crate::configuration::stores::LogPlace;
 use crate::exit::Exit;
 use crate::view::grouped;
-use crate::workplace::Workplace;
+use crate::workplace::{OpenLog, Workplace};
 use crate::{missing_log, stores};
 
 /// One part, as found.
@@ -25,10 +25,9 @@ pub(crate) async fn run(common: &Common, command: &Check) -> Result<Exit> {
     let workplace = Workplace::load(common)?;
     let mut findings =
         vec![finding("configuration", "holds".to_owned(), Vec::new()), schemas(&workplace), import_root(&workplace)];
-    if workplace.configuration.log.path.exists() {
-        log_and_stores(&workplace, command.deep, &mut findings).await?;
-    } else {
-        findings.push(missing_log(&workplace).await?);
+    match &workplace.configuration.log.place {
+        LogPlace::Embedded(path) if !path.exists() => findings.push(missing_log(&workplace).await?),
+        LogPlace::Embedded(_) | LogPlace::Kafka(_) => log_and_stores(&workplace, command.deep, &mut findings).await?,
     }
     for found in &findings {
         if command.json {
@@ -73,7 +72,7 @@ fn import_root(workplace: &Workplace) -> Finding {
 
 /// No log: a new place, unless there is something that one has filled.
 async fn missing_log(workplace: &Workplace) -> Result<Finding> {
-    let path = workplace.configuration.log.path.display();
+    let path = &workplace.configuration.log.place;
     Ok(match missing_log::loss(workplace).await? {
         Some(loss) => finding("log", format!("{path} is missing"), vec![loss]),
         None => finding("log", format!("{path} is not there yet; `tidemark up` makes it"), Vec::new()),
@@ -81,23 +80,21 @@ async fn missing_log(workplace: &Workplace) -> Result<Finding> {
 }
 
 async fn log_and_stores(workplace: &Workplace, deep: bool, findings: &mut Vec<Finding>) -> Result<()> {
-    let log = match workplace.open_existing_log().await {
-        Ok(log) => log,
+    let OpenLog { log, embedded } = match workplace.open_existing_log().await {
+        Ok(open) => open,
         Err(error) => {
-            findings.push(finding("log", workplace.configuration.log.path.display().to_string(), vec![format!("{error:#}")]));
+            findings.push(finding("log", workplace.configuration.log.place.to_string(), vec![format!("{error:#}")]));
             return Ok(());
         }
     };
     let identity = log.identity();
-    let summary =
-        format!("{}, id {}, generation {}", workplace.configuration.log.path.display(), identity.id, identity.generation);
-    findings.push(if deep {
-        match log.check_deep().await {
+    let summary = format!("{}, id {}, generation {}", workplace.configuration.log.place, identity.id, identity.generation);
+    findings.push(match embedded.filter(|_| deep) {
+        Some(file) => match file.check_deep().await {
             Ok(read) => finding("log", format!("{summary}, {} records read and sound", grouped(read.records)), Vec::new()),
             Err(error) => finding("log", summary, vec![error.to_string()]),
-        }
-    } else {
-        finding("log", summary, Vec::new())
+        },
+        None => finding("log", summary, Vec::new()),
     });
     for role in Role::ALL {
         let part = format!("sink.{}", role.name());

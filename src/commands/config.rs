@@ -14,12 +14,12 @@ pub(crate) fn run(common: &Common, command: &Config) -> Result<Exit> {
         Config::Check => {
             let configuration = configuration::load(common.config.as_deref(), &common.data)?;
             print_line("the configuration holds")?;
-            print_line(&format!("log          {}", configuration.log.path.display()))?;
+            print_line(&format!("log          {}", configuration.log.place))?;
             let root = configuration.file.as_ref().map(|file| file.root.display().to_string());
             print_line(&format!("import root  {}", root.as_deref().unwrap_or("switched off")))?;
             for role in tidemark_sink_core::Role::ALL {
-                let path = configuration.sinks.get(&role).map(|path| path.display().to_string());
-                print_line(&format!("{:12} {}", role.name(), path.as_deref().unwrap_or("switched off")))?;
+                let store = configuration.sinks.get(&role).map(ToString::to_string);
+                print_line(&format!("{:12} {}", role.name(), store.as_deref().unwrap_or("switched off")))?;
             }
         }
         Config::Schema { format: Format::Markdown } => print_line(reference::markdown().trim_end())?,

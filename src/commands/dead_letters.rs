@@ -13,7 +13,7 @@ use crate::workplace::Workplace;
 /// Runs it.
 pub(crate) async fn run(common: &Common, command: &DeadLetters) -> Result<Exit> {
     let workplace = Workplace::load(common)?;
-    let log = workplace.open_existing_log().await?;
+    let log = workplace.open_existing_log().await?.log;
     let topics = &workplace.topics;
     match command {
         DeadLetters::List { json } => {

@@ -1,7 +1,7 @@
 //! `init`: creates log, stores and import folders; with `--force-rebuild` empties the stores first, so that the next `up` fills them anew.
 
 use anyhow::{Context, Result};
-use tidemark_log::{Log, Share};
+use tidemark_log::Share;
 
 use crate::arguments::{Common, Init};
 use crate::commands::print_line;
@@ -34,8 +34,8 @@ pub(crate) async fn run(common: &Common, command: &Init, view: &View) -> Result<
         }
     }
     let session = Session::open(workplace, claims, view).await?;
-    let identity = session.log.identity();
-    print_line(&format!("log         {}", session.workplace.configuration.log.path.display()))?;
+    let identity = session.pipeline.log.identity();
+    print_line(&format!("log         {}", session.workplace.configuration.log.place))?;
     for stage in &session.claims.own {
         let Some(role) = stages::role_of(stage) else { continue };
         let mut sink = stores::sink(&session.workplace, role)?;

@@ -9,6 +9,7 @@ use tidemark_sink_sqlite::{Query, search};
 
 use crate::arguments::{Common, Search};
 use crate::commands::print_line;
+use crate::configuration::stores::Store;
 use crate::exit::{Exit, UsageError};
 use crate::stores;
 use crate::workplace::Workplace;
@@ -16,8 +17,9 @@ use crate::workplace::Workplace;
 /// Runs it.
 pub(crate) async fn run(common: &Common, command: &Search) -> Result<Exit> {
     let workplace = Workplace::load(common)?;
-    let path = workplace.configuration.sinks.get(&Role::Vector);
-    let path = path.ok_or_else(|| UsageError("the vector store is switched off by the configuration".to_owned()))?;
+    let Some(Store::Sqlite(path)) = workplace.configuration.sinks.get(&Role::Vector) else {
+        return Err(UsageError("the vector store is switched off by the configuration".to_owned()).into());
+    };
     let collections: Vec<&str> = workplace
         .catalog
         .entities()

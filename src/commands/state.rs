@@ -22,7 +22,7 @@ const LIMIT: ReadLimit = ReadLimit { records_max: 10_000, bytes_max: 4 << 20 };
 pub(crate) async fn run(common: &Common, command: &State) -> Result<Exit> {
     let workplace = Workplace::load(common)?;
     let entity = entity_of(&workplace, &command.entity)?.clone();
-    let log = workplace.open_existing_log().await?;
+    let log = workplace.open_existing_log().await?.log;
     let topic = workplace.topics.state(&entity.name);
     let topics = log.topics().await?;
     let mut found = false;

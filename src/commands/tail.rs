@@ -20,7 +20,7 @@ const LIMIT: ReadLimit = ReadLimit { records_max: 1_000, bytes_max: 1 << 20 };
 /// Runs it: to the end with `--once`, else until interrupted.
 pub(crate) async fn run(common: &Common, command: &Tail) -> Result<Exit> {
     let workplace = Workplace::load(common)?;
-    let log = workplace.open_existing_log().await?;
+    let log = workplace.open_existing_log().await?.log;
     let topics = log.topics().await?;
     let prefixed = format!("{}.{}", workplace.configuration.log.prefix, command.topic);
     let Some((topic, partitions)) = topics.iter().find(|(name, _)| *name == command.topic || *name == prefixed) else {

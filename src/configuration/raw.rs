@@ -18,6 +18,8 @@ pub(crate) enum Value {
     Flag(bool),
     /// A list of texts.
     Texts(Vec<String>),
+    /// A table of texts.
+    Pairs(BTreeMap<String, String>),
     /// Something that no key takes: what it is.
     Other(&'static str),
 }
@@ -114,7 +116,11 @@ fn read_value(value: &DeValue<'_>) -> Value {
         }
         DeValue::Float(_) => Value::Other("a number with a fraction"),
         DeValue::Datetime(_) => Value::Other("a date"),
-        DeValue::Table(_) => Value::Other("a table"),
+        DeValue::Table(table) => {
+            let pairs =
+                table.iter().map(|(name, value)| Some((name.get_ref().to_string(), value.get_ref().as_str()?.to_owned())));
+            pairs.collect::<Option<_>>().map_or(Value::Other("a table with something else than texts"), Value::Pairs)
+        }
     }
 }
 

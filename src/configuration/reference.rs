@@ -29,6 +29,8 @@ pub(crate) enum Kind {
     Choice(&'static [&'static str]),
     /// A list of texts; in the environment separated by commas.
     Texts,
+    /// Names with texts, a table; in the environment `name=text`, separated by commas. Values may be secrets.
+    Pairs,
     /// `address:port`.
     Listen,
     /// A name of the time zone database.
@@ -52,7 +54,6 @@ const fn key(path: &'static str, kind: Kind, default: &'static str, doc: &'stati
     Key { path, kind, default, doc }
 }
 
-const ROLE_KIND: Kind = Kind::Choice(&["sqlite"]);
 const ENABLED_SINK: &str = "Whether this store is kept.";
 const KIND_SINK: &str = "Which adapter keeps it.";
 
@@ -65,10 +66,23 @@ pub(crate) const KEYS: &[Key] = &[
         "Zone of time stamps that come without one. The analytics view `inactive_customers` takes from it what day is today, by the \
          offset when the process starts.",
     ),
-    key("log.kind", Kind::Choice(&["embedded"]), "embedded", "Where the log lives: `embedded` is one SQLite file."),
+    key(
+        "log.kind",
+        Kind::Choice(&["embedded", "kafka"]),
+        "embedded",
+        "Where the log lives: `embedded` is one SQLite file, `kafka` an Apache Kafka cluster.",
+    ),
     key("log.path", Kind::Path, "<data>/log.db", "The file of the embedded log."),
     key("log.prefix", Kind::Text, "tidemark", "Before every topic name: letters, digits, `-`, `_` and `.`."),
     key("log.partitions", Kind::Whole(1, 64), "1", "Partitions of every entity topic; fixed once the log is there."),
+    key("log.brokers", Kind::Text, "127.0.0.1:9092", "Kafka's brokers, `host:port`, several by commas."),
+    key("log.replication", Kind::Whole(1, 9), "1", "Replicas of topics that are made on Kafka."),
+    key(
+        "log.properties",
+        Kind::Pairs,
+        "",
+        "Further settings of librdkafka, passed through as they are: `{ \"security.protocol\" = \"SASL_PLAINTEXT\" }`.",
+    ),
     key("schemas.folder", Kind::Path, "", "Folder of more entities (`.avsc`) and vocabularies (`.json`), which add or override."),
     key("connectors.file.enabled", Kind::Flag, "true", "Whether files are taken in."),
     key("connectors.file.root", Kind::Path, "<data>/import", "The import root: `initial/` and `incremental/` stand below it."),
@@ -91,17 +105,39 @@ pub(crate) const KEYS: &[Key] = &[
         "How long a file that does not parse may still be growing before it fails.",
     ),
     key("sinks.relational.enabled", Kind::Flag, "true", ENABLED_SINK),
-    key("sinks.relational.kind", ROLE_KIND, "sqlite", KIND_SINK),
+    key("sinks.relational.kind", Kind::Choice(&["sqlite", "postgres"]), "sqlite", KIND_SINK),
     key("sinks.relational.path", Kind::Path, "<data>/relational.db", "The file of the relational store."),
+    key(
+        "sinks.relational.url",
+        Kind::Secret,
+        "",
+        "Where Postgres is, for `postgres`: `postgres://tidemark@127.0.0.1:5432/tidemark`, as libpq reads it; may hold a password.",
+    ),
+    key("sinks.relational.schema", Kind::Text, "tidemark", "The schema that holds the tables in Postgres."),
     key("sinks.graph.enabled", Kind::Flag, "true", ENABLED_SINK),
-    key("sinks.graph.kind", ROLE_KIND, "sqlite", KIND_SINK),
+    key("sinks.graph.kind", Kind::Choice(&["sqlite", "nebula"]), "sqlite", KIND_SINK),
     key("sinks.graph.path", Kind::Path, "<data>/graph.db", "The file of the graph store."),
+    key("sinks.graph.addresses", Kind::Texts, "[\"127.0.0.1:9669\"]", "Where graphd is, for `nebula`; tried in turn."),
+    key("sinks.graph.user", Kind::Text, "root", "User of NebulaGraph; needs the role ADMIN on the space, and GOD to make it."),
+    key("sinks.graph.password", Kind::Secret, "", "Its password."),
+    key("sinks.graph.space", Kind::Text, "tidemark", "The space: letters, digits and `_`."),
+    key("sinks.graph.tls", Kind::Flag, "false", "Whether NebulaGraph is spoken to by TLS."),
+    key(
+        "sinks.graph.tls_authorities",
+        Kind::Path,
+        "",
+        "PEM file of the authorities to trust for it; the system's where left out.",
+    ),
     key("sinks.vector.enabled", Kind::Flag, "true", ENABLED_SINK),
-    key("sinks.vector.kind", ROLE_KIND, "sqlite", KIND_SINK),
+    key("sinks.vector.kind", Kind::Choice(&["sqlite"]), "sqlite", KIND_SINK),
     key("sinks.vector.path", Kind::Path, "<data>/vector.db", "The file of the vector store."),
     key("sinks.analytics.enabled", Kind::Flag, "true", ENABLED_SINK),
-    key("sinks.analytics.kind", ROLE_KIND, "sqlite", KIND_SINK),
+    key("sinks.analytics.kind", Kind::Choice(&["sqlite", "clickhouse"]), "sqlite", KIND_SINK),
     key("sinks.analytics.path", Kind::Path, "<data>/analytics.db", "The file of the analytics store."),
+    key("sinks.analytics.url", Kind::Text, "http://127.0.0.1:8123", "ClickHouse's HTTP interface, for `clickhouse`."),
+    key("sinks.analytics.database", Kind::Text, "tidemark", "The database in ClickHouse; the store's own."),
+    key("sinks.analytics.user", Kind::Text, "", "User of ClickHouse; the server's `default` where left out."),
+    key("sinks.analytics.password", Kind::Secret, "", "Its password."),
     key(
         "sinks.analytics.vip_levels",
         Kind::Texts,
@@ -184,6 +220,7 @@ impl Kind {
                 format!("one of {}", choices.iter().map(|choice| format!("`{choice}`")).collect::<Vec<_>>().join(", "))
             }
             Self::Texts => "list of texts".to_owned(),
+            Self::Pairs => "table of texts".to_owned(),
             Self::Listen => "address with port".to_owned(),
             Self::Zone => "time zone name".to_owned(),
         }
@@ -197,7 +234,7 @@ pub(crate) fn markdown() -> String {
          Printed by `tidemark config schema`; do not edit.\n\n\
          Everything has a default, so there need be no file. `tidemark.toml` in the working folder is read when it is there, \
          another one with `--config FILE`. Relative paths in it are relative to it. Every key can also be set by an environment \
-         variable, which wins: `TIDEMARK__HTTP__LISTEN` sets `http.listen`; lists are separated by commas there, and relative \
+         variable, which wins: `TIDEMARK__HTTP__LISTEN` sets `http.listen`; lists (and `name=text` of a table) are separated by commas there, and relative \
          paths are relative to the working folder. A secret can also be read from a file: `<key>_file`. An unknown key is an \
          error. `<data>` is the folder given by `--data`, by default `./data`.\n",
     );

@@ -19,7 +19,7 @@ fn problems(text: &str) -> String {
 #[test]
 fn nothing_at_all_is_a_configuration() {
     let configuration = judge("").unwrap();
-    assert_eq!(configuration.log.path, Path::new("/data/log.db"));
+    assert_eq!(configuration.log.place.to_string(), "/data/log.db");
     assert_eq!(configuration.sinks.len(), 4);
     assert_eq!(configuration.file.unwrap().root, Path::new("/data/import"));
     assert_eq!(configuration.http.unwrap().port(), 8787);

@@ -11,6 +11,7 @@ use tidemark_sink_core::Role;
 use super::Problem;
 use super::raw::{Entry, Raw, Value};
 use super::reference::{self, Kind};
+use super::stores::{LogPlace, Store, read_log, read_sinks};
 
 /// A text that is never shown.
 #[derive(Clone, PartialEq, Eq)]
@@ -40,10 +41,10 @@ pub(crate) struct Configuration {
     pub(crate) schemas: Option<PathBuf>,
     /// The file connector; `None` = switched off.
     pub(crate) file: Option<FileSettings>,
-    /// The stores that are kept, with their files.
-    pub(crate) sinks: BTreeMap<Role, PathBuf>,
-    /// The files of the stores that are switched off: they may be there from before.
-    pub(crate) sinks_off: BTreeMap<Role, PathBuf>,
+    /// The stores that are kept.
+    pub(crate) sinks: BTreeMap<Role, Store>,
+    /// Those that are switched off: they may be there from before.
+    pub(crate) sinks_off: BTreeMap<Role, Store>,
     /// Levels that count as VIP.
     pub(crate) vip_levels: Vec<String>,
     /// Who embeds.
@@ -65,18 +66,18 @@ pub(crate) struct Configuration {
 }
 
 impl Configuration {
-    /// The file of a role's store, kept or switched off.
-    pub(crate) fn store_file(&self, role: Role) -> &Path {
-        let path = self.sinks.get(&role).or_else(|| self.sinks_off.get(&role));
-        path.expect("every role is either kept or switched off")
+    /// A role's store, kept or switched off.
+    pub(crate) fn store(&self, role: Role) -> &Store {
+        let store = self.sinks.get(&role).or_else(|| self.sinks_off.get(&role));
+        store.expect("every role is either kept or switched off")
     }
 }
 
-/// The embedded log.
+/// The log.
 #[derive(Debug, Clone)]
 pub(crate) struct LogSettings {
-    /// Its file.
-    pub(crate) path: PathBuf,
+    /// Where it is.
+    pub(crate) place: LogPlace,
     /// Before topic names.
     pub(crate) prefix: String,
     /// Partitions of entity topics.
@@ -128,9 +129,8 @@ pub(crate) fn validate(raw: &Raw, data: &Path) -> Result<Configuration, Vec<Prob
     {
         reader.refuse("log.prefix", "must be 1 to 100 letters, digits, `-`, `_` or `.`".to_owned());
     }
-    reader.text("log.kind");
     let log = LogSettings {
-        path: reader.path("log.path"),
+        place: read_log(&mut reader, &prefix),
         prefix,
         partitions: u32::try_from(reader.whole("log.partitions")).unwrap_or(1),
     };
@@ -144,7 +144,7 @@ pub(crate) fn validate(raw: &Raw, data: &Path) -> Result<Configuration, Vec<Prob
         reader.refuse("connectors.file.broken_after", "must not be shorter than connectors.file.settle".to_owned());
     }
     let file = reader.flag("connectors.file.enabled").then_some(file);
-    let (sinks, sinks_off) = read_sinks(&mut reader, &log.path);
+    let (sinks, sinks_off) = read_sinks(&mut reader, &log.place);
     let configuration = Configuration {
         zone,
         schemas: reader.optional_path("schemas.folder"),
@@ -163,25 +163,6 @@ pub(crate) fn validate(raw: &Raw, data: &Path) -> Result<Configuration, Vec<Prob
         http: reader.flag("http.enabled").then(|| reader.listen("http.listen")).flatten(),
     };
     if reader.problems.is_empty() { Ok(configuration) } else { Err(reader.problems) }
-}
-
-/// The files of the stores that are kept, and of those that are not.
-fn read_sinks(reader: &mut Reader<'_>, log: &Path) -> (BTreeMap<Role, PathBuf>, BTreeMap<Role, PathBuf>) {
-    let (mut sinks, mut off) = (BTreeMap::<Role, PathBuf>::new(), BTreeMap::new());
-    for role in Role::ALL {
-        let key = |name: &str| format!("sinks.{}.{name}", role.name());
-        reader.text(&key("kind"));
-        let path = reader.path(&key("path"));
-        if !reader.flag(&key("enabled")) {
-            off.insert(role, path);
-            continue;
-        }
-        if path == log || sinks.values().any(|other| *other == path) {
-            reader.refuse(&key("path"), format!("{} is the file of another part; every store has its own", path.display()));
-        }
-        sinks.insert(role, path);
-    }
-    (sinks, off)
 }
 
 fn read_embedder(reader: &mut Reader<'_>) -> EmbedderSettings {
@@ -222,14 +203,15 @@ fn as_count(number: u64) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
 }
 
-struct Reader<'r> {
+/// Reads what was written by path, and collects what is wrong.
+pub(super) struct Reader<'r> {
     raw: &'r Raw,
     data: &'r Path,
     problems: Vec<Problem>,
 }
 
 impl Reader<'_> {
-    fn refuse(&mut self, path: &str, text: String) {
+    pub(super) fn refuse(&mut self, path: &str, text: String) {
         let place = self.raw.entries.get(path).map(|entry| entry.place.clone()).unwrap_or_default();
         self.problems.push(Problem { place, path: path.to_owned(), text });
     }
@@ -254,7 +236,7 @@ impl Reader<'_> {
     }
 
     /// The value as text, judged by the kind that the reference states; the default where nothing (or nonsense) was written.
-    fn text(&mut self, path: &str) -> String {
+    pub(super) fn text(&mut self, path: &str) -> String {
         let key = reference::find(path).expect("only paths of the reference are read");
         let text = match self.entry(path).map(|entry| &entry.value) {
             None => return key.default.to_owned(),
@@ -264,6 +246,7 @@ impl Reader<'_> {
             Some(Value::Whole(_)) => Err("a number"),
             Some(Value::Flag(_)) => Err("a truth value"),
             Some(Value::Texts(_)) => Err("a list"),
+            Some(Value::Pairs(_)) => Err("a table"),
             Some(Value::Other(what)) => Err(*what),
         };
         let judged = match text {
@@ -276,11 +259,11 @@ impl Reader<'_> {
         })
     }
 
-    fn flag(&mut self, path: &str) -> bool {
+    pub(super) fn flag(&mut self, path: &str) -> bool {
         self.text(path) == "true"
     }
 
-    fn whole(&mut self, path: &str) -> u64 {
+    pub(super) fn whole(&mut self, path: &str) -> u64 {
         self.text(path).parse().expect("judged to be a whole number")
     }
 
@@ -315,7 +298,7 @@ impl Reader<'_> {
         self.text(path).parse().ok()
     }
 
-    fn optional_path(&mut self, path: &str) -> Option<PathBuf> {
+    pub(super) fn optional_path(&mut self, path: &str) -> Option<PathBuf> {
         let text = self.text(path);
         match (self.entry(path), text.strip_prefix("<data>/")) {
             (Some(entry), _) if !text.is_empty() => Some(entry.base.join(text)),
@@ -324,14 +307,14 @@ impl Reader<'_> {
         }
     }
 
-    fn path(&mut self, path: &str) -> PathBuf {
+    pub(super) fn path(&mut self, path: &str) -> PathBuf {
         self.optional_path(path).unwrap_or_else(|| {
             self.refuse(path, "must not be empty".to_owned());
             PathBuf::new()
         })
     }
 
-    fn texts(&mut self, path: &str) -> Vec<String> {
+    pub(super) fn texts(&mut self, path: &str) -> Vec<String> {
         let split = |text: &str| -> Vec<String> {
             let items = text.trim_matches(['[', ']']).split(',').map(|item| item.trim().trim_matches('"').to_owned());
             items.filter(|item| !item.is_empty()).collect()
@@ -341,6 +324,19 @@ impl Reader<'_> {
             _ => split(&self.text(path)),
         }
     }
+
+    pub(super) fn pairs(&mut self, path: &str) -> BTreeMap<String, String> {
+        match self.entry(path).map(|entry| entry.value.clone()) {
+            Some(Value::Pairs(pairs)) => pairs,
+            _ => parse_pairs(&self.text(path)).expect("judged to be pairs"),
+        }
+    }
+}
+
+/// `name=text`, separated by commas.
+fn parse_pairs(text: &str) -> Option<BTreeMap<String, String>> {
+    let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+    parts.map(|part| part.split_once('=').map(|(name, value)| (name.trim().to_owned(), value.trim().to_owned()))).collect()
 }
 
 /// Whether a text is of this kind.
@@ -352,6 +348,7 @@ fn judge(kind: Kind, text: &str) -> Result<(), String> {
         Kind::Duration => parse_duration(text).is_some(),
         Kind::Size => parse_size(text).is_some(),
         Kind::Choice(choices) => choices.contains(&text),
+        Kind::Pairs => parse_pairs(text).is_some(),
         Kind::Listen => text.parse::<SocketAddr>().is_ok(),
         Kind::Zone => jiff::tz::TimeZone::get(text).is_ok(),
     };

@@ -1,0 +1,134 @@
+//! Which store keeps a role, and where the log is: read from their sections.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use tidemark_log::kafka::KafkaOptions;
+use tidemark_sink_clickhouse::ClickHouseOptions;
+use tidemark_sink_core::Role;
+use tidemark_sink_nebula::{NebulaOptions, TlsOptions};
+use tidemark_sink_postgres::PostgresOptions;
+
+use super::valid::Reader;
+
+/// The store of a role.
+#[derive(Debug, Clone)]
+pub(crate) enum Store {
+    /// A file, whatever the role.
+    Sqlite(PathBuf),
+    /// The relational one.
+    Postgres(PostgresOptions),
+    /// The graph.
+    Nebula(NebulaOptions),
+    /// The analytics.
+    ClickHouse(ClickHouseOptions),
+}
+
+impl fmt::Display for Store {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sqlite(path) => write!(out, "{}", path.display()),
+            // The address may hold a password.
+            Self::Postgres(options) => write!(out, "Postgres, schema {}", options.schema),
+            Self::Nebula(options) => write!(out, "NebulaGraph at {}, space {}", options.addresses.join(", "), options.space),
+            Self::ClickHouse(options) => write!(out, "ClickHouse, database {}", options.database),
+        }
+    }
+}
+
+/// Where the log is.
+#[derive(Debug, Clone)]
+pub(crate) enum LogPlace {
+    /// In this file.
+    Embedded(PathBuf),
+    /// On these brokers; the instance is not known yet.
+    Kafka(KafkaOptions),
+}
+
+impl fmt::Display for LogPlace {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Embedded(path) => write!(out, "{}", path.display()),
+            Self::Kafka(options) => write!(out, "on Kafka at {}, prefix {}", options.brokers, options.prefix),
+        }
+    }
+}
+
+/// Where the log is.
+pub(super) fn read_log(reader: &mut Reader<'_>, prefix: &str) -> LogPlace {
+    let path = reader.path("log.path");
+    let options = KafkaOptions {
+        replication: u16::try_from(reader.whole("log.replication")).unwrap_or(1),
+        properties: reader.pairs("log.properties"),
+        ..KafkaOptions::new(reader.text("log.brokers"), prefix)
+    };
+    if reader.text("log.kind") == "kafka" { LogPlace::Kafka(options) } else { LogPlace::Embedded(path) }
+}
+
+/// The stores that are kept, and those that are not.
+pub(super) fn read_sinks(reader: &mut Reader<'_>, log: &LogPlace) -> (BTreeMap<Role, Store>, BTreeMap<Role, Store>) {
+    let (mut sinks, mut off) = (BTreeMap::<Role, Store>::new(), BTreeMap::new());
+    for role in Role::ALL {
+        let key = |name: &str| format!("sinks.{}.{name}", role.name());
+        let store = read_store(reader, role);
+        if !reader.flag(&key("enabled")) {
+            off.insert(role, store);
+            continue;
+        }
+        if let Store::Sqlite(path) = &store
+            && is_taken(path, log, &sinks)
+        {
+            reader.refuse(&key("path"), format!("{} is the file of another part; every store has its own", path.display()));
+        }
+        sinks.insert(role, store);
+    }
+    (sinks, off)
+}
+
+fn is_taken(path: &Path, log: &LogPlace, sinks: &BTreeMap<Role, Store>) -> bool {
+    let of_log = matches!(log, LogPlace::Embedded(file) if file == path);
+    of_log || sinks.values().any(|store| matches!(store, Store::Sqlite(other) if other == path))
+}
+
+fn read_store(reader: &mut Reader<'_>, role: Role) -> Store {
+    let path = reader.path(&format!("sinks.{}.path", role.name()));
+    let kind = reader.text(&format!("sinks.{}.kind", role.name()));
+    let server = match role {
+        Role::Relational => Store::Postgres(read_postgres(reader, kind == "postgres")),
+        Role::Graph => Store::Nebula(read_nebula(reader)),
+        Role::Analytics => Store::ClickHouse(read_clickhouse(reader)),
+        Role::Vector => return Store::Sqlite(path),
+    };
+    if kind == "sqlite" { Store::Sqlite(path) } else { server }
+}
+
+fn read_postgres(reader: &mut Reader<'_>, used: bool) -> PostgresOptions {
+    let options = PostgresOptions::new(reader.text("sinks.relational.url"), reader.text("sinks.relational.schema"));
+    for problem in options.problems().into_iter().filter(|_| used) {
+        reader.refuse("sinks.relational", problem);
+    }
+    options
+}
+
+fn read_nebula(reader: &mut Reader<'_>) -> NebulaOptions {
+    let authorities = reader.optional_path("sinks.graph.tls_authorities");
+    NebulaOptions {
+        addresses: reader.texts("sinks.graph.addresses"),
+        user: reader.text("sinks.graph.user"),
+        password: reader.text("sinks.graph.password"),
+        space: reader.text("sinks.graph.space"),
+        tls: reader.flag("sinks.graph.tls").then_some(TlsOptions { authorities }),
+        ..NebulaOptions::default()
+    }
+}
+
+fn read_clickhouse(reader: &mut Reader<'_>) -> ClickHouseOptions {
+    let optional = |text: String| Some(text).filter(|text| !text.is_empty());
+    ClickHouseOptions {
+        url: reader.text("sinks.analytics.url"),
+        database: reader.text("sinks.analytics.database"),
+        user: optional(reader.text("sinks.analytics.user")),
+        password: optional(reader.text("sinks.analytics.password")),
+    }
+}
