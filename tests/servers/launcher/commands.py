@@ -5,9 +5,10 @@ up       installs what is missing, starts what does not run, each empty and in a
 kill     kill -9 of the server and its children; the data stay.
 stop     the orderly end; the data stay.
 start    starts one that was killed or stopped, on its old port with its old data.
-down     stops and removes the data. Without names: all.
+down     stops and removes the data; a kind takes its instances along. Without names: all.
 status   what runs.
-missing  the kinds that neither run nor have their address in the environment.
+unset    the kinds whose address is not in the environment.
+missing  those of them that do not run.
 python   the interpreter that has the official client of that server.
 
 A name is a kind (`kafka`) or an instance of it (`kafka@crash`): a second server of that kind, for a test that kills it.
@@ -34,7 +35,8 @@ START_PATIENCE_S = 90
 
 
 def main(arguments: list[str]) -> int:
-    commands = {"up": up, "start": start, "kill": kill, "stop": stop, "down": down, "status": status, "missing": missing, "python": python}
+    commands = {"up": up, "start": start, "kill": kill, "stop": stop, "down": down}
+    commands |= {"status": status, "unset": unset, "missing": missing, "python": python}
     if not arguments or arguments[0] not in commands or any(name.startswith("-") for name in arguments[1:]):
         print(__doc__, file=sys.stderr)
         return 2
@@ -100,7 +102,8 @@ def down(names: list[str]) -> int:
                 place.stop(server, recipe.load(name).stop_signal)
                 server.forget()
 
-    return for_each(names or place.names_known(), each)
+    known = place.names_known()
+    return for_each([name for name in known if not names or name in names or name.partition("@")[0] in names], each)
 
 
 def status(names: list[str]) -> int:
@@ -109,6 +112,13 @@ def status(names: list[str]) -> int:
         if server:
             state = f"runs as process {server.pid}" if server.alive() else "is down"
             print(f"{name}: {server.address}, {state}, {server.folder}")
+    return 0
+
+
+def unset(names: list[str]) -> int:
+    for name in names or recipe.names():
+        if not os.environ.get(recipe.load(name).variable):
+            print(name)
     return 0
 
 
