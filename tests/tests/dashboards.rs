@@ -131,8 +131,12 @@ async fn fill(url: &str, database: &str) {
         );
         fixture.state("consumption", &row, number)
     };
-    let orders =
-        [order(1, "BJ", "2026-01-10", "100.00"), order(2, QUOTED, "2026-02-01", "200.50"), order(3, "BJ", "2025-12-31", "7.00")];
+    let orders = [
+        order(1, "BJ", "2026-01-10", "100.00"),
+        order(2, QUOTED, "2026-02-01", "200.50"),
+        order(3, "BJ", "2025-12-31", "7.00"),
+        order(4, "BJ", "2026-03-01", "1.00"),
+    ];
     let customer = r#"{"customer_code":"C1","institution_code":"BJ","vip_level":"GOLD","first_visit_date":"2020-01-01"}"#;
     let old =
         format!(r#"{{"customer_code":"C2","institution_code":"{QUOTED}","vip_level":"GOLD","last_visit_date":"2020-01-01"}}"#);
