@@ -13,6 +13,8 @@ mod oracle;
 #[cfg(test)]
 mod place;
 #[cfg(test)]
+mod shares;
+#[cfg(test)]
 mod simulation;
 #[cfg(test)]
 mod store;
