@@ -48,6 +48,13 @@ fn the_nebula_stand_in_stands_the_official_client() {
 }
 
 #[test]
+fn the_nebula_stand_in_fails_when_it_is_told_to() {
+    let Some(server) = Own::start(Kind::Nebula, "the_nebula_stand_in_fails_when_it_is_told_to") else { return };
+    let output = Kind::Nebula.run_script("test_faults.py", &[server.address(), &server.folder().to_string_lossy()]);
+    assert!(output.status.success(), "{}{}", String::from_utf8_lossy(&output.stderr), log_of(&server));
+}
+
+#[test]
 fn the_qdrant_services_stand_the_official_client() {
     stands_the_official_client(Kind::Qdrant, "the_qdrant_services_stand_the_official_client");
 }
