@@ -57,7 +57,10 @@ def up(names: list[str]) -> int:
         its = recipe.load(name)
         its.install()
         with place.lock(name):
-            server = place.known(name) or create(name, its)
+            server = place.known(name)
+            # Somebody may have cleared the machine's temporary folder.
+            if server is None or not Path(server.folder).is_dir():
+                server = create(name, its)
             if not server.alive():
                 launch(server, its)
             await_answer(server, its)
