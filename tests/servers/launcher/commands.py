@@ -1,4 +1,4 @@
-"""servers up [NAME…] | start NAME… | kill NAME… | stop NAME… | down [NAME…] | status | missing | python NAME
+"""servers up [NAME…] | start NAME… | kill NAME… | stop NAME… | down [NAME…] | status | unset | missing | python NAME
 
 up       installs what is missing, starts what does not run, each empty and in a folder of its own, waits until it answers a
          query, and prints one `export NAME=address` line for each; what runs already is only reported. Without names: all.
@@ -45,7 +45,11 @@ def main(arguments: list[str]) -> int:
         if not re.fullmatch(r"[a-z_]+(@[A-Za-z0-9_.-]+)?", name):
             print(f"not a server's name: {name}", file=sys.stderr)
             return 2
-        recipe.load(name)
+        try:
+            recipe.load(name)
+        except recipe.Unknown as error:
+            print(error, file=sys.stderr)
+            return 2
     if arguments[0] in ("start", "kill", "stop", "python") and not names:
         print(f"servers {arguments[0]} needs a name", file=sys.stderr)
         return 2
@@ -236,7 +240,7 @@ def for_each(names: list[str], action) -> int:
                 line = future.result()
                 if line:
                     print(line, flush=True)
-            except (Exception, SystemExit) as error:  # noqa: BLE001  (whatever it is, the others go on and it is said)
+            except Exception as error:  # noqa: BLE001  (whatever it is, the others go on and it is said)
                 print(f"{name}: {error}", file=sys.stderr)
                 status = 1
     return status
