@@ -58,8 +58,8 @@ pub struct KafkaOptions {
     pub replication: u16,
     /// Further settings of the client library, passed through (`security.protocol`, …); may hold secrets.
     pub properties: BTreeMap<String, String>,
-    /// Names this worker among those of its stages (one per data folder), so that it gets its partitions back when it comes
-    /// back soon.
+    /// Names this worker among those of its stages (one per data folder), so that it gets its partitions back at once when it comes
+    /// back, also after a kill. The price: others get them only after the brokers' session time-out, also when it stopped in order.
     pub instance: Option<String>,
     /// What one partition may hold fetched ahead, in bytes.
     pub queue_bytes: usize,
