@@ -20,3 +20,5 @@ mod simulation;
 mod store;
 #[cfg(test)]
 mod thing;
+#[cfg(test)]
+mod zombie;
