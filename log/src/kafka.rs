@@ -44,6 +44,8 @@ use transaction::Transactions;
 const QUEUE_BYTES: usize = 1 << 20;
 /// How often followers are woken without a reason: it bounds how late a reader notices that its place was given to another.
 const TICK: Duration = Duration::from_millis(500);
+/// How often owners are looked at whose positions were not written for long.
+const RENEWAL_LOOK: Duration = Duration::from_secs(3600);
 
 /// Where the brokers are and how the log behaves.
 #[derive(Clone)]
@@ -56,8 +58,8 @@ pub struct KafkaOptions {
     pub replication: u16,
     /// Further settings of the client library, passed through (`security.protocol`, …); may hold secrets.
     pub properties: BTreeMap<String, String>,
-    /// Names this worker among those of its stages (one per data folder), so that it gets its partitions back when it comes
-    /// back soon.
+    /// Names this worker among those of its stages (one per data folder), so that it gets its partitions back at once when it comes
+    /// back, also after a kill. The price: others get them only after the brokers' session time-out, also when it stopped in order.
     pub instance: Option<String>,
     /// What one partition may hold fetched ahead, in bytes.
     pub queue_bytes: usize,
@@ -139,7 +141,7 @@ impl KafkaLog {
             },
         };
         let transactions = Arc::new(Transactions::new(&settings, &prefix));
-        let ticking = tokio::spawn(tick(appended.clone()));
+        let ticking = tokio::spawn(tick(appended.clone(), Arc::clone(&transactions)));
         Ok(Self { options, settings, identity, appended, ticking, lanes, plain, transactions, broker })
     }
 
@@ -173,11 +175,19 @@ enum Missing {
     Refuse,
 }
 
-async fn tick(appended: watch::Sender<u64>) {
+async fn tick(appended: watch::Sender<u64>, transactions: Arc<Transactions>) {
     let mut ticks = tokio::time::interval(TICK);
+    let mut renewals = tokio::time::interval(RENEWAL_LOOK);
     loop {
-        ticks.tick().await;
-        appended.send_modify(|count| *count += 1);
+        tokio::select! {
+            _ = ticks.tick() => appended.send_modify(|count| *count += 1),
+            _ = renewals.tick() => {
+                let transactions = Arc::clone(&transactions);
+                if let Err(error) = tokio::task::spawn_blocking(move || transactions.renew()).await {
+                    tracing::warn!(%error, "positions not renewed");
+                }
+            }
+        }
     }
 }
 

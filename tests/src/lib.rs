@@ -18,5 +18,6 @@ pub mod random;
 pub mod results;
 pub mod running;
 pub mod second;
+pub mod servers;
 pub mod stores;
 pub mod wait;

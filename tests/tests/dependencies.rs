@@ -49,6 +49,7 @@ const VENDORS: &[(&str, &[&str])] = &[
     ("clickhouse", &["tidemark-sink-clickhouse"]),
     ("qdrant-client", &["tidemark-sink-qdrant"]),
     ("tokio-rustls", &["tidemark-sink-nebula"]),
+    ("rustls-native-certs", &["tidemark-sink-nebula"]),
     ("apache-avro", &["tidemark-schemas"]),
     ("backoff", &["tidemark-pipelines"]),
     ("reqwest", &["tidemark-sink-core"]),

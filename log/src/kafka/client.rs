@@ -68,7 +68,7 @@ impl Settings {
         let mut config = ClientConfig::new();
         config.set("client.id", "tidemark");
         // a broker that comes back is noticed soon
-        config.set("reconnect.backoff.ms", "50").set("reconnect.backoff.max.ms", "1000");
+        config.set("reconnect.backoff.ms", "50").set("reconnect.backoff.max.ms", "500");
         config.set("socket.keepalive.enable", "true");
         for (name, value) in helpful {
             config.set(*name, *value);

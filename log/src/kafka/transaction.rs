@@ -5,8 +5,8 @@
 //! `Stale` and nothing of it is ever seen.
 //! On failure: the transaction is aborted where that is certain, else its producer is given up, and the next take-over decides what
 //! became of it. Both are `Unavailable`.
-//! Deliberately not here: keeping offsets beyond the broker's retention of offsets when nobody runs for so long. A consumer that
-//! finds none starts at 0, and high-water marks make what it reads again repeats.
+//! Deliberately not here: keeping positions when nobody runs for longer than brokers keep offsets (a week by default). A consumer
+//! that finds none starts at 0, and high-water marks make what it reads again repeats.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -95,6 +95,29 @@ impl Transactions {
                     // another producer may do what this one cannot any more, unless it is the record's own fault
                     LogError::Fatal { step, cause } if !failure.aborted => Err(LogError::Unavailable { step, cause }),
                     error => Err(error),
+                }
+            }
+        }
+    }
+
+    /// Writes the positions of owners again that had nothing to do for long: brokers forget offsets that nobody renews.
+    pub(super) fn renew(&self) {
+        let owners: Vec<_> = {
+            let owners = self.owners.lock().unwrap_or_else(PoisonError::into_inner);
+            owners.iter().map(|((consumer, _), place)| (consumer.clone(), Arc::clone(place))).collect()
+        };
+        for (consumer, place) in owners {
+            // an owner that is at work renews by itself
+            let Ok(mut owner) = place.try_lock() else { continue };
+            let Some(current) = owner.as_mut().filter(|owner| !owner.positions.is_empty()) else { continue };
+            if current.renewed.elapsed() < RENEW_EVERY {
+                continue;
+            }
+            if let Err(failure) = self.commit(current, &Append::default(), &consumer) {
+                tracing::warn!(consumer, step = failure.step, error = %failure.error, "positions not renewed");
+                if !failure.aborted {
+                    // what became of it is found out when it is taken over again
+                    retire("transactional producer", owner.take());
                 }
             }
         }

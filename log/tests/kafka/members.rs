@@ -3,12 +3,19 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use tidemark_log::kafka::{KafkaLog, KafkaOptions};
 use tidemark_log::{Assignment, Log, Membership, Retention, Share, TopicSpec};
 use tokio::time::timeout;
 
 use crate::place::{broker, open, prefix};
 
 const PATIENCE: Duration = Duration::from_secs(40);
+/// How long nothing must happen: a few of the members' heartbeats.
+const A_WHILE: Duration = Duration::from_secs(4);
+
+fn is_empty(share: &Share) -> bool {
+    matches!(share, Share::Partitions(numbers) if numbers.is_empty())
+}
 
 /// Waits until the member should hold what `fits` likes, saying at once that it holds what it should.
 async fn settles(member: &dyn Membership, what: &str, fits: impl Fn(&BTreeSet<u32>) -> bool) -> BTreeSet<u32> {
@@ -47,9 +54,9 @@ async fn two_members_share_three_partitions_and_hand_over() {
         wanted.wait_for(|told| matches!(told, Some(Assignment { share: Share::Partitions(numbers), .. }) if numbers.len() < 3)),
     );
     given_up.await.expect("the first one is asked to give up").unwrap();
-    let second_share = second.wanted().borrow().clone();
-    let empty = |told: &Option<Assignment>| told.as_ref().is_none_or(|told| told.share == Share::Partitions(BTreeSet::new()));
-    assert!(empty(&second_share), "the first one still works on it: {second_share:?}");
+    let mut others = second.wanted();
+    let early = timeout(A_WHILE, others.wait_for(|told| told.as_ref().is_some_and(|told| !is_empty(&told.share)))).await;
+    assert!(early.is_err(), "the first one still works on it: {early:?}");
     let (kept, got) = tokio::join!(
         settles(&*first, "the first one keeps some", |numbers| (1..=2).contains(&numbers.len())),
         settles(&*second, "the second one gets some", |numbers| (1..=2).contains(&numbers.len())),
@@ -62,4 +69,21 @@ async fn two_members_share_three_partitions_and_hand_over() {
 
     second.leave().await;
     settles(&*first, "the rest comes back", |numbers| *numbers == all).await;
+}
+
+/// A worker that comes back under its own name while the brokers still believe in the former one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_waits_until_its_name_is_free() {
+    let Some(broker) = broker("a_member_waits_until_its_name_is_free") else { return };
+    let prefix = prefix();
+    let named = || KafkaOptions { instance: Some("clinic-1".to_owned()), ..KafkaOptions::new(&broker, &prefix) };
+    let (log, again) = (KafkaLog::open(named()).await.unwrap(), KafkaLog::open(named()).await.unwrap());
+    let spec = TopicSpec { name: format!("{prefix}.t"), partitions: 3, retention: Retention::Keep };
+    log.create_topics(&[spec]).await.unwrap();
+    let all = BTreeSet::from([0, 1, 2]);
+    let former = log.join("fold").await.unwrap();
+    settles(&*former, "the former one has all", |numbers| *numbers == all).await;
+    let later = again.join("fold").await.unwrap();
+    former.leave().await;
+    settles(&*later, "it gets what the former one had", |numbers| *numbers == all).await;
 }

@@ -3,7 +3,7 @@
 //! Both are on compacted topics and are written in the fold's own transaction, so after a failure they are simply read again;
 //! what a failed batch had changed in memory goes with this object.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use tidemark_connector_core::progress::{self, Mark};
 use tidemark_connector_core::receipt::{Receipt, Rejection, index_of, receipt_key, rejection_key};
@@ -58,11 +58,13 @@ impl Ledger {
                 ledger.marks[index].push(mark);
             }
         }
-        ledger.load_receipts(log, &topics.receipts).await?;
+        let numbers = cursors.list.iter().map(|cursor| cursor.partition).collect();
+        ledger.load_receipts(log, &topics.receipts, &numbers).await?;
         Ok(ledger)
     }
 
-    async fn load_receipts(&mut self, log: &dyn Log, topic: &str) -> Result<(), LogError> {
+    /// Reads the counts of these partition numbers.
+    async fn load_receipts(&mut self, log: &dyn Log, topic: &str, numbers: &BTreeSet<u32>) -> Result<(), LogError> {
         let mut offset = log.bounds(topic, 0).await?.start;
         loop {
             let records = log.read(topic, 0, offset, LOAD_LIMIT).await?;
@@ -72,6 +74,9 @@ impl Ledger {
                 let Ok(key) = std::str::from_utf8(record.key) else { continue };
                 let Some((claim, partition)) = key.split_once('|') else { continue };
                 let (Ok(partition), Ok(receipt)) = (partition.parse(), serde_json::from_slice(record.value)) else { continue };
+                if !numbers.contains(&partition) {
+                    continue;
+                }
                 self.batch += 1;
                 *self.receipt(claim, partition) = receipt;
             }

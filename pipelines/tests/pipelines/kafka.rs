@@ -1,6 +1,6 @@
 //! Several workers on one log on Kafka, whose broker's address is in `TIDEMARK_TEST_KAFKA`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::sync::{Arc, Mutex};
@@ -22,10 +22,10 @@ use crate::chaos::Chaos;
 use crate::store::{Content, MemorySink};
 use crate::thing::{catalog, insert, thing};
 
-const PARTITIONS: u32 = 3;
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PARTITIONS: u32 = 3;
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-fn broker(test: &str) -> Option<String> {
+pub(crate) fn broker(test: &str) -> Option<String> {
     if let Ok(address) = std::env::var("TIDEMARK_TEST_KAFKA") {
         return Some(address);
     }
@@ -40,14 +40,25 @@ fn broker(test: &str) -> Option<String> {
 }
 
 /// A process of its own as far as the log can tell: fold and one sink.
-struct Worker {
-    pipeline: Pipeline,
-    running: JoinHandle<()>,
+pub(crate) struct Worker {
+    pub(crate) pipeline: Pipeline,
+    pub(crate) running: JoinHandle<()>,
     _cache: tempfile::TempDir,
 }
 
 impl Worker {
-    async fn start(broker: &str, prefix: &str, content: &Arc<Mutex<Content>>) -> Self {
+    pub(crate) async fn start(broker: &str, prefix: &str, content: &Arc<Mutex<Content>>) -> Self {
+        let chaos = Chaos::new(0);
+        chaos.calm();
+        let sink = Box::new(MemorySink { role: Role::Relational, content: Arc::clone(content), chaos });
+        Self::with(broker, prefix, Some(sink)).await
+    }
+
+    pub(crate) async fn fold_alone(broker: &str, prefix: &str) -> Self {
+        Self::with(broker, prefix, None).await
+    }
+
+    async fn with(broker: &str, prefix: &str, sink: Option<Box<MemorySink>>) -> Self {
         let log = KafkaLog::open(KafkaOptions::new(broker, prefix)).await.unwrap();
         let pipeline = Pipeline {
             log: Arc::new(log),
@@ -58,30 +69,43 @@ impl Worker {
         };
         pipeline.prepare(PARTITIONS).await.unwrap();
         let cache = tempfile::tempdir().unwrap();
-        let chaos = Chaos::new(0);
-        chaos.calm();
-        let sink = Box::new(MemorySink { role: Role::Relational, content: Arc::clone(content), chaos });
         let (works, state) = (pipeline.clone(), cache.path().join("state"));
         let running = tokio::spawn(async move {
-            tokio::join!(works.run_fold(state, BatchLimits::FOLD), works.run_sink(sink, BatchLimits::SINK));
+            let delivering = async {
+                if let Some(sink) = sink {
+                    works.run_sink(sink, BatchLimits::SINK).await;
+                }
+            };
+            tokio::join!(works.run_fold(state, BatchLimits::FOLD), delivering);
         });
         Self { pipeline, running, _cache: cache }
     }
 
-    async fn stop(self) {
+    /// Partition numbers of the fold and of the sink.
+    pub(crate) fn shares(&self) -> (BTreeSet<u32>, BTreeSet<u32>) {
+        let positions = self.pipeline.board.positions().borrow().clone();
+        let numbers = |stage: &str| {
+            let stands = positions.get(stage).cloned().unwrap_or_default();
+            stands.iter().map(|(_, number, _)| *number).collect()
+        };
+        (numbers("fold"), numbers("sink.relational"))
+    }
+
+    pub(crate) async fn stop(self) {
         self.pipeline.shutdown.cancel();
         self.running.await.unwrap();
     }
 }
 
 /// Publishes changes and knows what must come of them.
-struct Author {
+#[derive(Default)]
+pub(crate) struct Author {
     sequence: u64,
     expected: BTreeMap<String, String>,
 }
 
 impl Author {
-    async fn publish(&mut self, pipeline: &Pipeline, count: u64) {
+    pub(crate) async fn publish(&mut self, pipeline: &Pipeline, count: u64) {
         let entity = thing(&pipeline.catalog);
         let topic = pipeline.topics.changes("thing");
         let mut append = Append::default();
@@ -107,7 +131,7 @@ impl Author {
     }
 
     /// Waits until the store has what was published.
-    async fn arrived(&self, what: &str, content: &Mutex<Content>, workers: &[&Worker]) {
+    pub(crate) async fn arrived(&self, what: &str, content: &Mutex<Content>, workers: &[&Worker]) {
         let started = Instant::now();
         while let Some(difference) = self.differs(content) {
             let lines = || workers.iter().map(|worker| worker.pipeline.board.lines()).collect::<Vec<_>>();
@@ -123,7 +147,7 @@ async fn two_workers_share_the_partitions_and_hand_over() {
     let Some(broker) = broker("two_workers_share_the_partitions_and_hand_over") else { return };
     let prefix = format!("test-{}", Uuid::new_v4().simple());
     let content: Arc<Mutex<Content>> = Arc::default();
-    let mut author = Author { sequence: 0, expected: BTreeMap::new() };
+    let mut author = Author::default();
 
     let first = Worker::start(&broker, &prefix, &content).await;
     author.publish(&first.pipeline, 500).await;
@@ -138,18 +162,10 @@ async fn two_workers_share_the_partitions_and_hand_over() {
         author.publish(&first.pipeline, 200).await;
     }
     author.arrived("two workers", &content, &[&first, &second]).await;
-    let shares = |worker: &Worker| {
-        let positions = worker.pipeline.board.positions().borrow().clone();
-        let numbers = |stage: &str| {
-            let stands = positions.get(stage).cloned().unwrap_or_default();
-            stands.iter().map(|(_, number, _)| *number).collect::<std::collections::BTreeSet<_>>()
-        };
-        (numbers("fold"), numbers("sink.relational"))
-    };
     let started = Instant::now();
     loop {
-        let ((fold, sink), (other_fold, other_sink)) = (shares(&first), shares(&second));
-        let shared = |one: &std::collections::BTreeSet<u32>, other: &std::collections::BTreeSet<u32>| {
+        let ((fold, sink), (other_fold, other_sink)) = (first.shares(), second.shares());
+        let shared = |one: &BTreeSet<u32>, other: &BTreeSet<u32>| {
             !one.is_empty() && !other.is_empty() && one.is_disjoint(other) && one.len() + other.len() == PARTITIONS as usize
         };
         if shared(&fold, &other_fold) && shared(&sink, &other_sink) {

@@ -13,8 +13,12 @@ mod oracle;
 #[cfg(test)]
 mod place;
 #[cfg(test)]
+mod shares;
+#[cfg(test)]
 mod simulation;
 #[cfg(test)]
 mod store;
 #[cfg(test)]
 mod thing;
+#[cfg(test)]
+mod zombie;

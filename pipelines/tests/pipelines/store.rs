@@ -23,6 +23,13 @@ pub(crate) struct Content {
     positions: BTreeMap<(String, u32), u64>,
 }
 
+impl Content {
+    /// Where it stands on a partition of an entity's states.
+    pub(crate) fn stands(&self, entity: &str, partition: u32) -> u64 {
+        self.positions.get(&(entity.to_owned(), partition)).copied().unwrap_or(0)
+    }
+}
+
 /// One of several sinks over the same content.
 pub(crate) struct MemorySink {
     pub(crate) role: Role,

@@ -35,6 +35,8 @@ const INSERT_SETTINGS: [(&str, &str); 8] = [
 const OF_HTTP: &str = "wait_end_of_query";
 /// What a look needs so that it sees what another replica has just taken.
 const LOOK_SETTINGS: [(&str, &str); 2] = [("select_sequential_consistency", "1"), ("final", "0")];
+/// A server keeps large tables from being dropped by mistake; a reset is none. Known to servers from 23.12 on.
+const DROP_SETTING: (&str, &str) = ("max_table_size_to_drop", "0");
 
 /// A connection to the store's database.
 #[derive(Clone)]
@@ -44,6 +46,7 @@ pub(crate) struct Store {
     /// Speaks outside it: it may not be there yet.
     root: Client,
     inserts: Vec<(&'static str, &'static str)>,
+    can_drop_large: bool,
     pub(crate) version: String,
     pub(crate) database: String,
     /// For people: the database and where it is.
@@ -65,7 +68,13 @@ impl Store {
         if let Some(password) = &options.password {
             root = root.with_password(password);
         }
-        let wanted = INSERT_SETTINGS.iter().chain(&LOOK_SETTINGS).map(|(name, _)| literal(name)).collect::<Vec<_>>().join(", ");
+        let wanted = INSERT_SETTINGS
+            .iter()
+            .chain(&LOOK_SETTINGS)
+            .chain([&DROP_SETTING])
+            .map(|(name, _)| literal(name))
+            .collect::<Vec<_>>()
+            .join(", ");
         let sql = format!(
             "SELECT 'version' AS kind, version() AS name UNION ALL SELECT 'setting', name FROM system.settings WHERE name IN ({wanted})"
         );
@@ -84,12 +93,28 @@ impl Store {
             client = client.with_setting(name, value);
         }
         let inserts = INSERT_SETTINGS.into_iter().filter(|(name, _)| is_known(name)).collect();
-        Ok(Self { client, root, inserts, version, database: options.database.clone(), place: Self::place_of(options) })
+        let can_drop_large = is_known(DROP_SETTING.0);
+        Ok(Self {
+            client,
+            root,
+            inserts,
+            can_drop_large,
+            version,
+            database: options.database.clone(),
+            place: Self::place_of(options),
+        })
     }
 
     /// Runs a statement within the database.
     pub(crate) async fn execute(&self, sql: &str) -> Result<(), StoreError> {
         within(self.client.query_raw(sql).execute()).await
+    }
+
+    /// Runs a statement that drops something, however large.
+    pub(crate) async fn drop_object(&self, sql: &str) -> Result<(), StoreError> {
+        let query = self.client.query_raw(sql);
+        let query = if self.can_drop_large { query.with_setting(DROP_SETTING.0, DROP_SETTING.1) } else { query };
+        within(query.execute()).await
     }
 
     /// Runs a statement outside the database.

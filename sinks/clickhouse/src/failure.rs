@@ -98,6 +98,11 @@ impl From<Error> for StoreError {
             Error::Network(_) | Error::TimedOut | Error::NotEnoughData => {
                 Self { code: None, class: Class::Passing, text: with_causes(&error) }
             }
+            Error::Unsupported(text) => {
+                let text =
+                    format!("{}; name an http:// address, behind a proxy where the way must be encrypted", shortened(&text));
+                Self { code: None, class: Class::Fatal, text }
+            }
             other => Self { code: None, class: Class::Fatal, text: shortened(&with_causes(&other)) },
         }
     }

@@ -135,7 +135,7 @@ pub(crate) async fn drop_all(store: &Store) -> Result<(), StoreError> {
     ours.sort_by_key(|object| (object.name == meta::TABLE, object.name != position::TABLE, !object.is_view));
     for object in ours {
         let kind = if object.is_view { "VIEW" } else { "TABLE" };
-        store.execute(&format!("DROP {kind} IF EXISTS {} SYNC", quoted(&object.name))).await?;
+        store.drop_object(&format!("DROP {kind} IF EXISTS {} SYNC", quoted(&object.name))).await?;
     }
     Ok(())
 }

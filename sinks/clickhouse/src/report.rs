@@ -2,6 +2,7 @@
 
 use tidemark_log::LogIdentity;
 use tidemark_sink_core::StoreReport;
+use tidemark_sink_core::report::grouped;
 use uuid::Uuid;
 
 use crate::ClickHouseOptions;
@@ -93,17 +94,4 @@ async fn try_write(store: &Store) -> Result<(), StoreError> {
 fn version_of(text: &str) -> Option<(u32, u32)> {
     let mut parts = text.split('.').map(|part| part.parse().ok());
     Some((parts.next()??, parts.next()??))
-}
-
-/// `1,234,567`.
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (position, digit) in digits.chars().enumerate() {
-        if position > 0 && (digits.len() - position).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }

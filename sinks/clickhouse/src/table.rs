@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use tidemark_schemas::entity::Column;
+use tidemark_schemas::entity::{Column, FieldPath, FieldType, RecordType};
 use tidemark_schemas::{Catalog, Cell, Entity};
 use tidemark_sink_core::SinkRow;
 
@@ -25,6 +25,8 @@ pub(crate) struct Table {
     entity: Arc<Entity>,
     name: String,
     lines: Vec<Lines>,
+    /// Of the entity's columns: whether each is part of the key.
+    keys: Vec<bool>,
     /// Indexes into the entity's columns: those that the sort key begins with.
     order: Vec<usize>,
     /// Name of the mark of deleted rows.
@@ -38,6 +40,7 @@ impl Table {
         Self {
             name: format!("{}_versions", entity.name),
             lines: lines::of(catalog, entity),
+            keys: entity.columns.iter().map(|column| entity.key.contains(&column.path)).collect(),
             order: order_of(entity),
             entity: Arc::clone(entity),
             deleted,
@@ -144,9 +147,9 @@ impl Table {
             encoder.moment(state.changed_at)?;
         }
         encoder.moment(state.changed_at)?;
-        for column in &self.entity.columns {
-            let (kind, cell) = (&self.entity.field(column.number).kind, column.path.get(&state.row));
-            let written = match (self.is_key(column), cell) {
+        for (column, is_key) in self.entity.columns.iter().zip(&self.keys) {
+            let (kind, cell) = (kind_at(&self.entity.record, &column.path), column.path.get(&state.row));
+            let written = match (is_key, cell) {
                 (true, Cell::Null) => Err(Refusal {
                     reason: "no_key",
                     detail: "a field of the key is empty; correct the record at its source".to_owned(),
@@ -179,6 +182,17 @@ impl Table {
 /// `INSERT INTO …` for rows of these columns in RowBinary.
 pub(crate) fn insert_into<'n>(table: &str, columns: impl IntoIterator<Item = &'n str>) -> String {
     format!("INSERT INTO {}({}) FORMAT RowBinary", quoted(table), quoted_list(columns))
+}
+
+/// The type of the field at this path: for every value of every row, so by position and not looked for.
+fn kind_at<'r>(record: &'r RecordType, path: &FieldPath) -> &'r FieldType {
+    let mut record = record;
+    let (last, way) = path.positions.split_last().expect("a path is never empty");
+    for position in way {
+        let FieldType::Record(nested) = &record.fields[*position].kind else { unreachable!("a way leads through records") };
+        record = nested;
+    }
+    &record.fields[*last].kind
 }
 
 /// The columns that the sort key begins with: those of the schema's `order_by` that are key fields, else the key's.

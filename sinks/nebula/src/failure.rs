@@ -19,7 +19,7 @@ const CLIENT_VERSION: i32 = -3061;
 const SESSION_LOST: [i32; 2] = [-1002, -1003];
 
 /// Passes by itself: leaders move, schemas spread, locks are let go, memory and disks are given room.
-const PASSING: [&str; 23] = [
+const PASSING: [&str; 24] = [
     "not the leader",
     "leader has changed",
     "leader changed",
@@ -39,6 +39,8 @@ const PASSING: [&str; 23] = [
     "unknown column",
     "not existed",
     "not found in space",
+    // The store was emptied: a new opening makes its records anew.
+    "vertex or edge not found",
     "memoryexceeded",
     "write wal failed",
     "host not enough",

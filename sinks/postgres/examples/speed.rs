@@ -22,7 +22,10 @@ const TICKS: f64 = 100.0;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
-    let [_, url, rows, lanes, rest @ ..] = arguments.as_slice() else { panic!("speed URL ROWS LANES [narrow|referring]") };
+    let [_, url, rows, lanes, rest @ ..] = arguments.as_slice() else {
+        eprintln!("speed URL ROWS LANES [narrow|referring]");
+        std::process::exit(2);
+    };
     let referring = rest.first().is_some_and(|kind| kind == "referring");
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(measure(url, rows.parse().unwrap(), lanes.parse().unwrap(), referring));

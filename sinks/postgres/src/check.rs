@@ -162,7 +162,7 @@ async fn imitate_write(
             continue;
         }
         if let Some(misfit) = inventory.misfit(table) {
-            problems.push(format!("{place}: {misfit}; {}", REBUILD));
+            problems.push(format!("{place}: {misfit}; {REBUILD}"));
             continue;
         }
         let name = quoted(entity);

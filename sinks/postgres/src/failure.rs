@@ -5,6 +5,7 @@
 //! server's error only message and code are kept: its detail may show a row.
 
 use std::fmt;
+use std::io;
 use std::time::Duration;
 
 use sqlx::postgres::PgDatabaseError;
@@ -94,15 +95,24 @@ impl Failure {
                     Class::Data | Class::Fatal => SinkError::Fatal { step, cause },
                 }
             }
+            Self::Server(error) if is_of_tls(&error) => {
+                fatal(format!("{step}: correct `sslmode` and `sslrootcert` in the url, or the server's certificate"), error)
+            }
             Self::Server(error @ (sqlx::Error::Io(_) | sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed)) => {
                 SinkError::Unavailable { step, cause: error.into() }
-            }
-            Self::Server(error @ sqlx::Error::Tls(_)) => {
-                fatal(format!("{step}: correct `sslmode` and `sslrootcert` in the url, or the server's certificate"), error)
             }
             Self::Server(error @ sqlx::Error::Configuration(_)) => fatal(format!("{step}: correct the url"), error),
             Self::Server(error) => fatal(step, error),
         }
+    }
+}
+
+/// Whether it was not the network but the certificate: rustls tells of that as of invalid data.
+fn is_of_tls(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Tls(_) => true,
+        sqlx::Error::Io(error) => error.kind() == io::ErrorKind::InvalidData && error.to_string().contains("certificate"),
+        _ => false,
     }
 }
 
@@ -113,7 +123,21 @@ pub(crate) fn fatal(step: String, cause: impl Into<Box<dyn std::error::Error + S
 
 #[cfg(test)]
 mod tests {
-    use super::{Class, class_of};
+    use std::io;
+
+    use tidemark_sink_core::SinkError;
+
+    use super::{Class, Failure, class_of};
+
+    #[test]
+    fn a_wrong_certificate_needs_a_person_and_a_lost_connection_does_not() {
+        let certificate = io::Error::new(io::ErrorKind::InvalidData, "invalid peer certificate: UnknownIssuer");
+        let error = Failure::from(sqlx::Error::Io(certificate)).classify("here", "opening");
+        assert!(matches!(&error, SinkError::Fatal { step, .. } if step.contains("sslrootcert")), "{error}");
+        let lost = io::Error::new(io::ErrorKind::UnexpectedEof, "end of stream");
+        let error = Failure::from(sqlx::Error::Io(lost)).classify("here", "opening");
+        assert!(matches!(error, SinkError::Unavailable { .. }), "{error}");
+    }
 
     #[test]
     fn each_code_has_its_class() {

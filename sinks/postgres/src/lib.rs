@@ -16,6 +16,7 @@ mod connection;
 mod ddl;
 mod encode;
 mod failure;
+mod filling;
 mod meta;
 mod migrate;
 mod options;

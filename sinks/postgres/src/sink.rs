@@ -4,7 +4,7 @@
 //! leaves none behind that is in the middle of something; the server rolls back when its end is gone, and the next open waits
 //! for that.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -15,6 +15,7 @@ use tidemark_sink_core::{Applied, Role, Sink, SinkBatch, SinkError, StorePositio
 use crate::apply::{self, Standing};
 use crate::connection::{Connection, Server};
 use crate::failure::Failure;
+use crate::filling::Filling;
 use crate::migrate::Inventory;
 use crate::options::PostgresOptions;
 use crate::table::Table;
@@ -38,6 +39,7 @@ struct Open {
     standing: Standing,
     /// Names of the list partitions that are there.
     partitions: BTreeSet<String>,
+    filling: Filling,
 }
 
 impl PostgresSink {
@@ -67,13 +69,7 @@ impl PostgresSink {
         let partitions = partitions::known(&mut first).await?;
         let inventory = Inventory::read(&mut first).await?;
         first.run("COMMIT".to_owned()).await?;
-        for table in self.tables.values() {
-            for (name, statement) in ddl::indexes(table.entity()) {
-                if !inventory.has_index(&name) {
-                    first.run_patiently(statement).await?;
-                }
-            }
-        }
+        let filling = Filling::new(self.make_indexes(&mut first, &inventory).await?);
         let second = if self.server.options.lanes > 1 { Some(self.server.connect().await?) } else { None };
         let held = standings.into_iter().filter(|standing| share.holds(standing.position.partition));
         let (mut refresh_until, mut positions) = (BTreeMap::new(), Vec::new());
@@ -82,7 +78,27 @@ impl PostgresSink {
             positions.push(position);
         }
         let standing = Standing { place, share: share.clone(), epoch, refresh_until };
-        Ok((Open { first, second, standing, partitions }, positions))
+        Ok((Open { first, second, standing, partitions, filling }, positions))
+    }
+
+    /// Makes the indexes that are missing. Those of an empty table are returned instead: its first fill does better without.
+    async fn make_indexes(&self, connection: &mut Connection, inventory: &Inventory) -> Result<VecDeque<String>, Failure> {
+        let mut postponed = VecDeque::new();
+        for table in self.tables.values() {
+            let missing = ddl::indexes(table.entity()).into_iter().filter(|(name, _)| !inventory.has_index(name));
+            let statements: Vec<String> = missing.map(|(_, statement)| statement).collect();
+            if statements.is_empty() {
+                continue;
+            }
+            if table.is_empty(connection).await? {
+                postponed.extend(statements);
+                continue;
+            }
+            for statement in statements {
+                connection.run_patiently(statement).await?;
+            }
+        }
+        Ok(postponed)
     }
 
     /// Writes the batch, or finds which of its rows the server refuses.
@@ -160,8 +176,10 @@ impl Sink for PostgresSink {
                 cause: "the store is not open".into(),
             });
         };
+        open.filling.interrupt().await;
         let outcome = self.try_apply(&mut open, batch).await.map_err(|failure| self.classified(failure, "writing"));
         if matches!(outcome, Ok(_) | Err(SinkError::Rejected(_))) {
+            open.filling.filled(batch.len(), &self.server);
             self.open = Some(open);
         }
         outcome

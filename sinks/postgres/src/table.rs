@@ -5,8 +5,8 @@
 
 use std::sync::Arc;
 
-use sqlx::Arguments;
 use sqlx::postgres::PgArguments;
+use sqlx::{Arguments, Row};
 use tidemark_schemas::Entity;
 use tidemark_schemas::entity::FieldPath;
 use tidemark_sink_core::{SinkError, SinkRow};
@@ -116,6 +116,13 @@ impl Table {
             }
         }
         Ok(())
+    }
+
+    /// Whether it holds no row yet.
+    pub(crate) async fn is_empty(&self, connection: &mut Connection) -> Result<bool, Failure> {
+        let sql = format!("SELECT NOT EXISTS (SELECT 1 FROM {})", quoted(&self.entity.name));
+        let rows = connection.rows(sql).await?;
+        Ok(rows.first().map_or(Ok(true), |row| row.try_get(0))?)
     }
 
     /// Writes the rows (each key once) that pass the gate; returns how many.

@@ -1,13 +1,14 @@
-"""servers up [NAME…] | start NAME… | kill NAME… | stop NAME… | down [NAME…] | status | missing | python NAME
+"""servers up [NAME…] | start NAME… | kill NAME… | stop NAME… | down [NAME…] | status | unset | missing | python NAME
 
 up       installs what is missing, starts what does not run, each empty and in a folder of its own, waits until it answers a
          query, and prints one `export NAME=address` line for each; what runs already is only reported. Without names: all.
 kill     kill -9 of the server and its children; the data stay.
 stop     the orderly end; the data stay.
 start    starts one that was killed or stopped, on its old port with its old data.
-down     stops and removes the data. Without names: all.
+down     stops and removes the data; a kind takes its instances along. Without names: all.
 status   what runs.
-missing  the kinds that neither run nor have their address in the environment.
+unset    the kinds whose address is not in the environment.
+missing  those of them that do not run.
 python   the interpreter that has the official client of that server.
 
 A name is a kind (`kafka`) or an instance of it (`kafka@crash`): a second server of that kind, for a test that kills it.
@@ -34,7 +35,8 @@ START_PATIENCE_S = 90
 
 
 def main(arguments: list[str]) -> int:
-    commands = {"up": up, "start": start, "kill": kill, "stop": stop, "down": down, "status": status, "missing": missing, "python": python}
+    commands = {"up": up, "start": start, "kill": kill, "stop": stop, "down": down}
+    commands |= {"status": status, "unset": unset, "missing": missing, "python": python}
     if not arguments or arguments[0] not in commands or any(name.startswith("-") for name in arguments[1:]):
         print(__doc__, file=sys.stderr)
         return 2
@@ -43,7 +45,11 @@ def main(arguments: list[str]) -> int:
         if not re.fullmatch(r"[a-z_]+(@[A-Za-z0-9_.-]+)?", name):
             print(f"not a server's name: {name}", file=sys.stderr)
             return 2
-        recipe.load(name)
+        try:
+            recipe.load(name)
+        except recipe.Unknown as error:
+            print(error, file=sys.stderr)
+            return 2
     if arguments[0] in ("start", "kill", "stop", "python") and not names:
         print(f"servers {arguments[0]} needs a name", file=sys.stderr)
         return 2
@@ -55,7 +61,10 @@ def up(names: list[str]) -> int:
         its = recipe.load(name)
         its.install()
         with place.lock(name):
-            server = place.known(name) or create(name, its)
+            server = place.known(name)
+            # Somebody may have cleared the machine's temporary folder.
+            if server is None or not Path(server.folder).is_dir():
+                server = create(name, its)
             if not server.alive():
                 launch(server, its)
             await_answer(server, its)
@@ -100,7 +109,8 @@ def down(names: list[str]) -> int:
                 place.stop(server, recipe.load(name).stop_signal)
                 server.forget()
 
-    return for_each(names or place.names_known(), each)
+    known = place.names_known()
+    return for_each([name for name in known if not names or name in names or name.partition("@")[0] in names], each)
 
 
 def status(names: list[str]) -> int:
@@ -109,6 +119,13 @@ def status(names: list[str]) -> int:
         if server:
             state = f"runs as process {server.pid}" if server.alive() else "is down"
             print(f"{name}: {server.address}, {state}, {server.folder}")
+    return 0
+
+
+def unset(names: list[str]) -> int:
+    for name in names or recipe.names():
+        if not os.environ.get(recipe.load(name).variable):
+            print(name)
     return 0
 
 
@@ -223,7 +240,7 @@ def for_each(names: list[str], action) -> int:
                 line = future.result()
                 if line:
                     print(line, flush=True)
-            except (Exception, SystemExit) as error:  # noqa: BLE001  (whatever it is, the others go on and it is said)
+            except Exception as error:  # noqa: BLE001  (whatever it is, the others go on and it is said)
                 print(f"{name}: {error}", file=sys.stderr)
                 status = 1
     return status

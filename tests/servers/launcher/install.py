@@ -55,7 +55,7 @@ def python(name: str) -> Path:
 
 def jars(name: str) -> Path:
     """The folder with the jars of that server's pom.xml."""
-    program("java", "openjdk-17-jre-headless")
+    program("java", "default-jre-headless")
     pom = place.SOURCES / name / "pom.xml"
 
     def fill(folder: Path) -> None:

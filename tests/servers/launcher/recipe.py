@@ -55,6 +55,10 @@ class Recipe:
         subprocess.run(probe, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True, timeout=30)
 
 
+class Unknown(Exception):
+    """A name that no folder has."""
+
+
 def names() -> list[str]:
     return sorted(path.parent.name for path in place.SOURCES.glob("*/recipe.py") if path.parent.name != "launcher")
 
@@ -63,7 +67,7 @@ def load(name: str) -> Recipe:
     """The recipe of a kind, or of one instance of it (`kafka` and `kafka@crash` have the same)."""
     kind = name.partition("@")[0]
     if kind not in names():
-        raise SystemExit(f"no such server: {kind} (there are: {', '.join(names())})")
+        raise Unknown(f"no such server: {kind} (there are: {', '.join(names())})")
     spec = importlib.util.spec_from_file_location(f"recipe_{kind}", place.SOURCES / kind / "recipe.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

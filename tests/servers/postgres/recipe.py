@@ -6,6 +6,7 @@ Durability is on as delivered (fsync, synchronous_commit): the benchmark's figur
 import os
 import shutil
 import signal
+import sys
 from pathlib import Path
 
 from launcher import install
@@ -44,6 +45,9 @@ class Server(Recipe):
     def install(self) -> None:
         if programs() is None:
             install.apt("postgresql")
+
+    def python(self) -> Path:
+        return Path(sys.executable)
 
     def prepare(self, folder: Path, port: int) -> None:
         become = ["runuser", "-u", self.user, "--"] if os.geteuid() == 0 else []

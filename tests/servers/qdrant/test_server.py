@@ -170,7 +170,8 @@ class Speed(Case):
         rate = 20 * 256 / (time.monotonic() - start)
         print(f"{rate:.0f} points/s", file=sys.stderr)
         self.assertEqual(self.client.count(self.name).count, 20 * 256)
-        self.assertGreater(rate, 1000)
+        # Far below what it does, so that a busy machine does not matter.
+        self.assertGreater(rate, 500)
 
 
 if __name__ == "__main__":

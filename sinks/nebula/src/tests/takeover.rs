@@ -12,6 +12,8 @@ use super::harness::{Store, address, skipped};
 use super::stores::opened;
 use crate::client::Value;
 use crate::client::tests::proxy::{Fate, Proxy};
+use crate::meta::{self, Stand};
+use crate::writer::LEASE;
 
 #[tokio::test]
 async fn two_workers_write_their_own_partitions_and_a_third_takes_over() {
@@ -99,6 +101,60 @@ async fn a_writer_that_is_overtaken_in_mid_batch_moves_no_position() {
     assert_eq!(newer.positions().await.unwrap()[0].next, 2);
     let vertex = &store.vertices("customer").await["customer:C1"];
     assert_eq!((&vertex["version"], &vertex["person_name"]), (&Value::Int(2), &Value::text("新")));
+}
+
+/// What is held to be the stopping of a process here is a call that hangs in the proxy until the lease is long over.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_writer_that_was_stopped_looks_before_it_sends() {
+    if skipped("a_writer_that_was_stopped_looks_before_it_sends") {
+        return;
+    }
+    let fixture = Fixture::new(Catalog::built_in());
+    let store = Store::fresh(fixture.catalog());
+    let proxy = Proxy::start(&address().unwrap(), |_| Fate::Pass).await;
+    let space = store.options.space.clone();
+    let through =
+        Store::fresh(fixture.catalog()).with(|options| (options.addresses, options.space) = (vec![proxy.address.clone()], space));
+    let mut older = opened(&through).await;
+    let (stopped, is_stopped) = std::sync::mpsc::channel();
+    let (resume, resumed) = std::sync::mpsc::channel::<()>();
+    proxy.rule(move |call| {
+        if call.contains("FETCH PROP ON `customer`") {
+            stopped.send(()).unwrap();
+            tokio::task::block_in_place(|| resumed.recv()).unwrap();
+        }
+        Fate::Pass
+    });
+    let batch = fixture.batch("customer", 0, &[fixture.customer("C1", "旧", 1)]);
+    let applying = tokio::spawn(async move { older.apply(&batch).await });
+    tokio::task::spawn_blocking(move || is_stopped.recv()).await.unwrap().unwrap();
+    let mut newer = opened(&store).await;
+    newer.apply(&fixture.batch("customer", 0, &[fixture.customer("C1", "新", 2)])).await.unwrap();
+    tokio::time::sleep(LEASE).await;
+    resume.send(()).unwrap();
+    let outcome = applying.await.unwrap();
+    assert!(matches!(outcome, Err(SinkError::Stale(_))), "{outcome:?}");
+    let vertex = &store.vertices("customer").await["customer:C1"];
+    assert_eq!((&vertex["version"], &vertex["person_name"]), (&Value::Int(2), &Value::text("新")));
+}
+
+#[tokio::test]
+async fn the_server_moves_no_position_for_an_old_token() {
+    if skipped("the_server_moves_no_position_for_an_old_token") {
+        return;
+    }
+    let fixture = Fixture::new(Catalog::built_in());
+    let store = Store::fresh(fixture.catalog());
+    drop(opened(&store).await);
+    let mut session = store.session().await.unwrap();
+    let numbers = [0].into_iter().collect();
+    meta::take(&mut session, &numbers, "old").await.unwrap();
+    let stands = |next| [("customer".to_owned(), Stand { next, ..Stand::default() })].into_iter().collect();
+    meta::move_to(&mut session, 0, "old", &stands(5)).await.unwrap();
+    meta::take(&mut session, &numbers, "new").await.unwrap();
+    meta::move_to(&mut session, 0, "old", &stands(9)).await.unwrap();
+    let found = meta::partitions(&mut session, &numbers).await.unwrap();
+    assert_eq!((found[&0].owner.as_str(), found[&0].stands["customer"].next), ("new", 5));
 }
 
 #[tokio::test]

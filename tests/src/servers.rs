@@ -1,0 +1,156 @@
+//! Servers of a test's own: started empty, killed, stopped and started again by the test, and gone with it.
+//!
+//! A shared server's address is in the environment (`./dev servers up` prints it); one of a test's own is a second instance of the
+//! same kind, started by the same script (`tests/servers/servers`). Where the shared one is not to be had, neither is the other.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use crate::machine;
+
+/// What can be started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Apache Kafka, one node.
+    Kafka,
+    /// A schema registry of the Confluent kind.
+    SchemaRegistry,
+    /// PostgreSQL.
+    Postgres,
+    /// The stand-in for NebulaGraph.
+    Nebula,
+    /// Qdrant's engine behind its gRPC services.
+    Qdrant,
+    /// ClickHouse's engine behind an HTTP front.
+    ClickHouse,
+}
+
+impl Kind {
+    /// Its name in `./dev servers`, and of its folder in `tests/servers/`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Kafka => "kafka",
+            Self::SchemaRegistry => "schema_registry",
+            Self::Postgres => "postgres",
+            Self::Nebula => "nebula",
+            Self::Qdrant => "qdrant",
+            Self::ClickHouse => "clickhouse",
+        }
+    }
+
+    /// The variable with the shared server's address.
+    #[must_use]
+    pub fn variable(self) -> String {
+        format!("TIDEMARK_TEST_{}", self.name().to_uppercase())
+    }
+
+    /// The shared server's address; where there is none, `test` is listed as skipped.
+    #[must_use]
+    pub fn address(self, test: &str) -> Option<String> {
+        let address = std::env::var(self.variable()).ok().filter(|address| !address.is_empty());
+        if address.is_none() {
+            machine::skip(test, &format!("{} is not set (./dev servers up {})", self.variable(), self.name()));
+        }
+        address
+    }
+
+    /// Runs `<script> ARGUMENTS…` of the server's folder by the interpreter that has its official client.
+    pub fn run_script(self, script: &str, arguments: &[&str]) -> Output {
+        let interpreter = servers(&["python", self.name()]);
+        let path = folder().join(self.name()).join(script);
+        let mut command = Command::new(interpreter.trim());
+        command.arg("-B").arg(&path).args(arguments).output().unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    }
+}
+
+/// A server of this test's own; its data are gone when this is dropped.
+#[derive(Debug)]
+pub struct Own {
+    name: String,
+    address: String,
+}
+
+impl Own {
+    /// Starts one, empty; `None` where such servers are not to be had, and then `test` is listed as skipped.
+    ///
+    /// # Panics
+    /// When it does not answer.
+    #[must_use]
+    pub fn start(kind: Kind, test: &str) -> Option<Self> {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        kind.address(test)?;
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        // Made first: what a failed start leaves behind is taken away too.
+        let mut own = Self { name: format!("{}@{}-{number}", kind.name(), std::process::id()), address: String::new() };
+        let line = servers(&["up", &own.name]);
+        let (_, address) = line.trim().split_once('=').unwrap_or_else(|| panic!("an address was expected, not {line:?}"));
+        own.address = address.to_owned();
+        Some(own)
+    }
+
+    /// The same address as long as this lives, whether it runs or not.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// `kill -9` of the server and its children.
+    pub fn kill(&self) {
+        servers(&["kill", &self.name]);
+    }
+
+    /// The orderly end.
+    pub fn stop(&self) {
+        servers(&["stop", &self.name]);
+    }
+
+    /// Starts it again with its data; returns when it answers.
+    pub fn start_again(&self) {
+        servers(&["start", &self.name]);
+    }
+
+    /// Its main process, to be paused or looked at.
+    #[must_use]
+    pub fn process(&self) -> u32 {
+        let said = self.known("pid");
+        said.as_u64().and_then(|number| u32::try_from(number).ok()).unwrap_or_else(|| panic!("no process number: {said}"))
+    }
+
+    /// The folder with its data and its `log`.
+    #[must_use]
+    pub fn folder(&self) -> PathBuf {
+        PathBuf::from(self.known("folder").as_str().expect("the launcher writes it as text"))
+    }
+
+    fn known(&self, field: &str) -> serde_json::Value {
+        let path = folder().join(format!("../../target/servers/run/{}.json", self.name));
+        let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        serde_json::from_str::<serde_json::Value>(&text).expect("the launcher writes JSON")[field].clone()
+    }
+}
+
+impl Drop for Own {
+    fn drop(&mut self) {
+        let done = Command::new(folder().join("servers")).args(["down", &self.name]).status();
+        if !done.is_ok_and(|status| status.success()) {
+            eprintln!("{} may still run", self.name);
+        }
+    }
+}
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("servers")
+}
+
+/// Runs the script; what it said on stdout.
+///
+/// # Panics
+/// When it failed, with all that it said.
+fn servers(arguments: &[&str]) -> String {
+    let output = Command::new(folder().join("servers")).args(arguments).output().expect("the servers' script can be run");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "servers {arguments:?}: {said}{}", String::from_utf8_lossy(&output.stderr));
+    said
+}
