@@ -8,8 +8,7 @@ use std::time::Duration;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::ring;
-use tokio_rustls::rustls::pki_types::pem::PemObject;
-use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 
 use super::super::{ClientError, ClientOptions, Properties, Secret, Session, Tls, Value};
 use super::proxy::{Fate, Proxy};
@@ -182,17 +181,17 @@ async fn sessions_are_given_back() {
     }
 }
 
-fn acceptor() -> TlsAcceptor {
-    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
-    let certificate = CertificateDer::from_pem_file(fixtures.join("server.pem")).unwrap();
-    let key = PrivateKeyDer::from_pem_file(fixtures.join("server.key")).unwrap();
+/// A server with a certificate of its own making, and that certificate in PEM.
+fn acceptor() -> (TlsAcceptor, String) {
+    let rcgen::CertifiedKey { cert, signing_key } = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    let key = PrivateKeyDer::try_from(signing_key.serialize_der()).unwrap();
     let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_no_client_auth()
-        .with_single_cert(vec![certificate], key)
+        .with_single_cert(vec![cert.der().clone()], key)
         .unwrap();
-    TlsAcceptor::from(Arc::new(config))
+    (TlsAcceptor::from(Arc::new(config)), cert.pem())
 }
 
 #[tokio::test]
@@ -200,8 +199,11 @@ async fn tls_is_spoken_with_those_whom_the_authority_vouches_for() {
     if skipped("tls_is_spoken_with_those_whom_the_authority_vouches_for") {
         return;
     }
-    let proxy = Proxy::start_with(&address().unwrap(), |_| Fate::Pass, Some(acceptor())).await;
-    let authority = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/server.pem");
+    let (acceptor, certificate) = acceptor();
+    let proxy = Proxy::start_with(&address().unwrap(), |_| Fate::Pass, Some(acceptor)).await;
+    let folder = tempfile::tempdir().unwrap();
+    let authority = folder.path().join("server.pem");
+    std::fs::write(&authority, certificate).unwrap();
     let trusting =
         ClientOptions { tls: Some(Tls::new(Some(&authority)).unwrap()), ..Arc::into_inner(options(&[&proxy.address])).unwrap() };
     let mut session = Session::new(&Arc::new(trusting), None, 0);
