@@ -20,7 +20,6 @@ const EDGES: &[(&str, &[&str])] = &[
     ("tidemark-sink-sqlite", &["schemas", "log", "sink-core"]),
     ("tidemark-sink-postgres", &["schemas", "log", "sink-core"]),
     ("tidemark-sink-nebula", &["schemas", "log", "sink-core"]),
-    ("tidemark-sink-qdrant", &["schemas", "log", "sink-core"]),
     ("tidemark-sink-clickhouse", &["schemas", "log", "sink-core"]),
     ("tidemark-pipelines", &["schemas", "log", "connector-core", "sink-core"]),
     (
@@ -34,7 +33,6 @@ const EDGES: &[(&str, &[&str])] = &[
             "sink-sqlite",
             "sink-postgres",
             "sink-nebula",
-            "sink-qdrant",
             "sink-clickhouse",
             "pipelines",
         ],
@@ -47,7 +45,6 @@ const VENDORS: &[(&str, &[&str])] = &[
     ("rdkafka", &["tidemark-log"]),
     ("sqlx", &["tidemark-sink-postgres"]),
     ("clickhouse", &["tidemark-sink-clickhouse"]),
-    ("qdrant-client", &["tidemark-sink-qdrant"]),
     ("tokio-rustls", &["tidemark-sink-nebula"]),
     ("rustls-native-certs", &["tidemark-sink-nebula"]),
     ("apache-avro", &["tidemark-schemas"]),

@@ -1,1 +1,0 @@
-//! The vector sink on Qdrant.
