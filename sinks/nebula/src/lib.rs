@@ -3,7 +3,7 @@
 //! Guarantees: a record is a vertex, its references are edges from it, as in the embedded graph store; a batch that came through
 //! is all there, and a repeat changes nothing. NebulaGraph has no transaction and no gate, so the order of steps does it: stored
 //! versions are read first, rows are written, positions move last and only while this writer's token stands.
-//! Relies on: one writer for each partition at a time, except for the moment of a takeover ([`writer::LEASE`]).
+//! Relies on: one writer for each partition at a time, except for the moment of a takeover.
 //! On failure: nothing is repeated here; the engine opens the store anew and brings the batch again.
 //! Does not do: undo. What a stale writer or a request that the network delayed wrote last stands until the key's next version,
 //! or until the partition is gone back over.
