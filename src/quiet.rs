@@ -14,8 +14,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use tidemark_pipelines::status::StageState;
+use tidemark_sink_core::SinkError;
 use tokio::time::Instant;
 
+use crate::configuration::stores::Store;
 use crate::exit::UnavailableError;
 use crate::session::Session;
 use crate::workplace::partitions_of;
@@ -23,6 +25,8 @@ use crate::{stages, stores};
 
 /// Between two looks at the board or at another process's store.
 const LOOK_INTERVAL: Duration = Duration::from_millis(20);
+/// Between two looks at a store on a server, each of which connects to it.
+const SERVER_LOOK_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Waits until everything is done. `patience` = how long a part may stay unavailable.
 pub(crate) async fn wait(session: &Session, patience: Duration) -> Result<()> {
@@ -65,18 +69,26 @@ async fn connector_quiet(session: &Session) {
     }
 }
 
-/// Waits until the stores that other processes fill hold everything.
+/// Waits until the stores that other processes fill, or help to fill, hold everything.
 async fn others_caught_up(session: &Session, patience: Duration) -> Result<()> {
-    for (stage, holder) in &session.claims.others {
+    for (stage, holder) in shared_with_others(session) {
         let Some(role) = stages::role_of(stage) else { continue };
         let sink = stores::sink(&session.workplace, role)?;
         let ends = ends_of(session, |entity| session.workplace.topics.state(entity)).await?;
         let mut movement = Movement::new(stage, holder, patience);
-        let mut looks = tokio::time::interval(LOOK_INTERVAL);
+        let on_server = !matches!(session.workplace.configuration.store(role), Store::Sqlite(_));
+        let mut looks = tokio::time::interval(if on_server { SERVER_LOOK_INTERVAL } else { LOOK_INTERVAL });
         loop {
             looks.tick().await;
-            let positions =
-                sink.positions().await.with_context(|| format!("asking the {} store where it stands", role.name()))?;
+            let positions = match sink.positions().await {
+                Ok(positions) => positions,
+                // It may come back, for as long as we have patience.
+                Err(SinkError::Unavailable { .. }) if on_server => {
+                    movement.stands_still()?;
+                    continue;
+                }
+                Err(error) => return Err(error).with_context(|| format!("asking the {} store where it stands", role.name())),
+            };
             let next = |end: &End| {
                 let found =
                     positions.iter().find(|position| position.entity == end.entity && position.partition == end.partition);
@@ -89,6 +101,16 @@ async fn others_caught_up(session: &Session, patience: Duration) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The stages that others run, with who that is; on Kafka others may have a part of each of ours, too.
+fn shared_with_others(session: &Session) -> Vec<(&'static str, &str)> {
+    let claims = &session.claims;
+    let mut shared: Vec<_> = claims.others.iter().map(|(stage, holder)| (*stage, holder.as_str())).collect();
+    if session.log.embedded.is_none() {
+        shared.extend(claims.own.iter().map(|stage| (*stage, "the workers that share its partitions")));
+    }
+    shared
 }
 
 /// Returns when a stage of ours has been degraded for longer than `patience`, or by what waiting does not mend, or another
@@ -184,7 +206,13 @@ impl<'s> Movement<'s> {
     fn stands_at(&mut self, total: u64) -> Result<()> {
         if total != self.last {
             (self.last, self.since) = (total, Instant::now());
-        } else if self.since.elapsed() > self.patience {
+        }
+        self.stands_still()
+    }
+
+    /// It could not be asked, or is where it was.
+    fn stands_still(&self) -> Result<()> {
+        if self.since.elapsed() > self.patience {
             return Err(UnavailableError(format!("`{}`, run by {}, does not move", self.stage, self.holder)).into());
         }
         Ok(())

@@ -1,0 +1,106 @@
+//! The program on real servers, chosen by configuration: the log on Kafka, three of the stores on theirs. It ends as the embedded
+//! default ends on the same files, also when it is killed on the way.
+
+#![allow(clippy::unwrap_used, reason = "a test says what it expects by failing")]
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde_json::Value;
+use tidemark_tests::bulk::{self, Size};
+use tidemark_tests::place::Place;
+use tidemark_tests::servers::Kind;
+use tidemark_tests::wait;
+
+const ENTITIES: [&str; 8] =
+    ["institution", "staff", "project", "product", "catalog_relation", "customer", "consumption", "write_off"];
+
+/// Key → tenant, whether it is deleted, row.
+type State = BTreeMap<String, (Option<String>, bool, Value)>;
+
+/// A place whose log and stores are on servers, under names of its own; `None` where one of the servers is not to be had.
+fn on_servers(test: &str) -> Option<Place> {
+    let [kafka, postgres, nebula, clickhouse] =
+        [Kind::Kafka, Kind::Postgres, Kind::Nebula, Kind::ClickHouse].map(|kind| kind.address(test));
+    let (kafka, postgres, nebula, clickhouse) = (kafka?, postgres?, nebula?, clickhouse?);
+    let mut place = Place::new();
+    let name = format!("tidemark_test_{}_{}", std::process::id(), place.port());
+    for (key, value) in [
+        ("LOG__KIND", "kafka"),
+        ("LOG__BROKERS", &kafka),
+        ("LOG__PREFIX", &name),
+        ("LOG__PARTITIONS", "3"),
+        ("SINKS__RELATIONAL__KIND", "postgres"),
+        ("SINKS__RELATIONAL__URL", &postgres),
+        ("SINKS__RELATIONAL__SCHEMA", &name),
+        ("SINKS__GRAPH__KIND", "nebula"),
+        ("SINKS__GRAPH__ADDRESSES", &nebula),
+        ("SINKS__GRAPH__PASSWORD", "nebula"),
+        ("SINKS__GRAPH__SPACE", &name),
+        ("SINKS__ANALYTICS__KIND", "clickhouse"),
+        ("SINKS__ANALYTICS__URL", &clickhouse),
+        ("SINKS__ANALYTICS__DATABASE", &name),
+    ] {
+        place.set(&format!("TIDEMARK__{key}"), value);
+    }
+    Some(place)
+}
+
+fn states(place: &Place) -> BTreeMap<&'static str, State> {
+    let of = |entity| {
+        let lines = place.state(entity).into_iter();
+        (entity, lines.map(|(key, line)| (key, (line.tenant, line.deleted, line.row))).collect())
+    };
+    ENTITIES.into_iter().map(of).collect()
+}
+
+/// What `check` says of each part; everything must be well.
+fn summaries(place: &Place) -> BTreeMap<String, String> {
+    let text = place.succeed(&["check", "--json"]);
+    let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    lines.map(|line| (line["part"].as_str().unwrap().to_owned(), line["summary"].as_str().unwrap().to_owned())).collect()
+}
+
+/// The number before ` rows` in a store's summary.
+fn rows(summaries: &BTreeMap<String, String>, part: &str) -> String {
+    let summary = &summaries[part];
+    let count = summary.split(" rows").next().unwrap().rsplit(' ').next().unwrap();
+    assert!(count.replace(',', "").parse::<u64>().is_ok(), "{part}: {summary}");
+    count.to_owned()
+}
+
+#[test]
+fn the_sample_ends_on_servers_as_in_files() {
+    let Some(place) = on_servers("the_sample_ends_on_servers_as_in_files") else { return };
+    let embedded = Place::new();
+    for place in [&place, &embedded] {
+        place.succeed(&["up", "--once", "--sample"]);
+    }
+    assert_eq!(states(&place), states(&embedded));
+    let (on_servers, in_files) = (summaries(&place), summaries(&embedded));
+    for part in ["sink.relational", "sink.vector"] {
+        assert_eq!(rows(&on_servers, part), rows(&in_files, part), "{part}");
+    }
+    let again = place.once();
+    assert!(again.contains("customers: 0"), "nothing is taken in twice: {again}");
+    assert_eq!(states(&place), states(&embedded));
+}
+
+#[test]
+fn killed_on_servers_it_goes_on_where_it_stood() {
+    let Some(place) = on_servers("killed_on_servers_it_goes_on_where_it_stood") else { return };
+    let size = Size { customers: 2_000, orders: 6_000 };
+    let embedded = Place::new();
+    for place in [&place, &embedded] {
+        bulk::write(&place.import(), &bulk::customers(size)).unwrap();
+        bulk::write(&place.import(), &bulk::orders(size, |_| 0)).unwrap();
+    }
+    embedded.once();
+    let mut running = place.start(&["up"]);
+    wait::until("some of it to be there", wait::PATIENCE * 2, || (place.state_count("customer") > 0).then_some(()));
+    running.kill();
+    let mut running = place.start(&["up", "--once", "--timeout", "120"]);
+    assert_eq!(running.wait(Duration::from_secs(300)).code(), Some(0), "{}", running.output());
+    assert_eq!(states(&place), states(&embedded));
+    assert_eq!(rows(&summaries(&place), "sink.relational"), rows(&summaries(&embedded), "sink.relational"));
+}
