@@ -32,8 +32,8 @@ fn every_problem_is_reported_with_its_place() {
     let text = r#"
 zone = "Mars/Olympus"
 [log]
-kind = "kafka"
-brokers = "127.0.0.1:9092"
+kind = "telex"
+operators = "127.0.0.1:9092"
 [sinks.relatonal]
 path = "x.db"
 [sinks.graph]
@@ -50,10 +50,10 @@ interval = "0s"
 settle = 3
 "#;
     insta::assert_snapshot!(problems(text), @r"
-    /etc/tidemark.toml:5: log.brokers: unknown key; `tidemark config schema` lists all
+    /etc/tidemark.toml:5: log.operators: unknown key; `tidemark config schema` lists all
     /etc/tidemark.toml:7: sinks.relatonal.path: unknown key; did you mean `sinks.relational.path`?
     /etc/tidemark.toml:2: zone: `Mars/Olympus` does not read as time zone name
-    /etc/tidemark.toml:4: log.kind: `kafka` is not known; this build knows embedded
+    /etc/tidemark.toml:4: log.kind: `telex` is not known; this build knows embedded, kafka
     /etc/tidemark.toml:19: connectors.file.settle: must be duration such as `500ms`, `30s`, `10m`, `2h`, `7d`, not a number
     /etc/tidemark.toml:10: sinks.graph.enabled: `yes` does not read as true or false
     /etc/tidemark.toml:9: sinks.graph.path: /data/log.db is the file of another part; every store has its own
