@@ -1,10 +1,11 @@
 //! What some tests need of the machine: mounts of their own. Where the machine does not let them, the test says so by name, and
 //! with `CI=true` it fails.
 
-use std::fs::{self, OpenOptions};
-use std::io::Write;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+
+pub use tidemark_test_support::skip;
 
 /// A mount that is taken away again when the test ends, however it ends.
 #[derive(Debug)]
@@ -43,17 +44,4 @@ impl Drop for Mount {
 fn mount(arguments: &[&str], target: &Path) -> Result<(), String> {
     let output = Command::new("mount").args(arguments).arg(target).output().map_err(|error| format!("mount: {error}"))?;
     if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stderr).trim().to_owned()) }
-}
-
-/// Says that a test cannot run here.
-///
-/// # Panics
-/// With `CI=true`: there, a test that cannot run is a failure.
-pub fn skip(test: &str, reason: &str) {
-    eprintln!("skipped: {test}: {reason}");
-    assert!(std::env::var("CI").as_deref() != Ok("true"), "{test} must not be skipped with CI=true: {reason}");
-    if let Some(list) = std::env::var_os("TIDEMARK_TEST_SKIPS") {
-        let file = OpenOptions::new().append(true).create(true).open(list);
-        file.and_then(|mut file| writeln!(file, "{test}: {reason}")).expect("the list of skipped tests takes a line");
-    }
 }

@@ -7,62 +7,17 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use crate::machine;
+use tidemark_test_support::Kind;
 
-/// What can be started.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// Apache Kafka, one node.
-    Kafka,
-    /// A schema registry of the Confluent kind.
-    SchemaRegistry,
-    /// PostgreSQL.
-    Postgres,
-    /// The stand-in for NebulaGraph.
-    Nebula,
-    /// Qdrant's engine behind its gRPC services.
-    Qdrant,
-    /// ClickHouse's engine behind an HTTP front.
-    ClickHouse,
-}
-
-impl Kind {
-    /// Its name in `./dev servers`, and of its folder in `tests/servers/`.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Kafka => "kafka",
-            Self::SchemaRegistry => "schema_registry",
-            Self::Postgres => "postgres",
-            Self::Nebula => "nebula",
-            Self::Qdrant => "qdrant",
-            Self::ClickHouse => "clickhouse",
-        }
-    }
-
-    /// The variable with the shared server's address.
-    #[must_use]
-    pub fn variable(self) -> String {
-        format!("TIDEMARK_TEST_{}", self.name().to_uppercase())
-    }
-
-    /// The shared server's address; where there is none, `test` is listed as skipped.
-    #[must_use]
-    pub fn address(self, test: &str) -> Option<String> {
-        let address = std::env::var(self.variable()).ok().filter(|address| !address.is_empty());
-        if address.is_none() {
-            machine::skip(test, &format!("{} is not set (./dev servers up {})", self.variable(), self.name()));
-        }
-        address
-    }
-
-    /// Runs `<script> ARGUMENTS…` of the server's folder by the interpreter that has its official client.
-    pub fn run_script(self, script: &str, arguments: &[&str]) -> Output {
-        let interpreter = servers(&["python", self.name()]);
-        let path = folder().join(self.name()).join(script);
-        let mut command = Command::new(interpreter.trim());
-        command.arg("-B").arg(&path).args(arguments).output().unwrap_or_else(|error| panic!("{}: {error}", path.display()))
-    }
+/// Runs `<script> ARGUMENTS…` of the server's folder by the interpreter that has its official client.
+///
+/// # Panics
+/// When there is no such interpreter or script.
+pub fn run_script(kind: Kind, script: &str, arguments: &[&str]) -> Output {
+    let interpreter = servers(&["python", kind.name()]);
+    let path = folder().join(kind.name()).join(script);
+    let mut command = Command::new(interpreter.trim());
+    command.arg("-B").arg(&path).args(arguments).output().unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
 /// A server of this test's own; its data are gone when this is dropped.

@@ -14,7 +14,7 @@ use tidemark_schemas::{Catalog, State};
 use tidemark_sink_clickhouse::ClickHouseOptions;
 use tidemark_sink_core::contract::{Fixture, LOG};
 use tidemark_sink_core::{Sink, SinkBatch};
-use tidemark_tests::machine::skip;
+use tidemark_test_support::Kind;
 use tidemark_tests::random::Random;
 
 const CUSTOMERS: u64 = 60;
@@ -27,10 +27,7 @@ type Row = Vec<String>;
 
 #[tokio::test]
 async fn both_analytics_stores_give_the_same_figures() {
-    let Ok(url) = std::env::var("TIDEMARK_TEST_CLICKHOUSE") else {
-        skip("both_analytics_stores_give_the_same_figures", "TIDEMARK_TEST_CLICKHOUSE is not set");
-        return;
-    };
+    let Some(url) = Kind::ClickHouse.address("both_analytics_stores_give_the_same_figures") else { return };
     let fixture = Fixture::new(Catalog::built_in());
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("analytics.db");

@@ -15,7 +15,7 @@ use tidemark_log::Share;
 use tidemark_schemas::Catalog;
 use tidemark_sink_clickhouse::ClickHouseOptions;
 use tidemark_sink_core::contract::{Fixture, LOG};
-use tidemark_tests::machine::skip;
+use tidemark_test_support::Kind;
 
 /// Units of the boards that Grafana knows; money by `currency:`.
 const UNITS: [&str; 2] = ["short", "percentunit"];
@@ -85,10 +85,7 @@ fn a_mistake_in_a_query_does_not_expand() {
 
 #[tokio::test]
 async fn every_panel_answers_on_the_engine() {
-    let Ok(url) = std::env::var("TIDEMARK_TEST_CLICKHOUSE") else {
-        skip("every_panel_answers_on_the_engine", "TIDEMARK_TEST_CLICKHOUSE is not set");
-        return;
-    };
+    let Some(url) = Kind::ClickHouse.address("every_panel_answers_on_the_engine") else { return };
     let database = format!("tidemark_test_boards_{}", std::process::id());
     let client = Client::default().with_url(&url).with_database(&database);
     fill(&url, &database).await;

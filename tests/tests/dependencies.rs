@@ -12,6 +12,7 @@ use serde_json::Value;
 
 /// Crate → the crates of this workspace that it may use.
 const EDGES: &[(&str, &[&str])] = &[
+    ("tidemark-test-support", &[]),
     ("tidemark-schemas", &[]),
     ("tidemark-log", &["schemas"]),
     ("tidemark-connector-core", &["schemas", "log"]),

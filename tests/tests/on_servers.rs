@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::Value;
+use tidemark_test_support::Kind;
 use tidemark_tests::bulk::{self, Size};
 use tidemark_tests::place::Place;
-use tidemark_tests::servers::Kind;
 use tidemark_tests::wait;
 
 const ENTITIES: [&str; 8] =

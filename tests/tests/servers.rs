@@ -2,12 +2,13 @@
 //!
 //! A silent loss in a stand-in would look like a bug of the pipeline, or worse like a success.
 
-use tidemark_tests::servers::{Kind, Own};
+use tidemark_test_support::Kind;
+use tidemark_tests::servers::{Own, run_script};
 
 /// Runs the folder's own tests on a fresh server.
 fn stands_the_official_client(kind: Kind, test: &str) {
     let Some(server) = Own::start(kind, test) else { return };
-    let output = kind.run_script("test_server.py", &[server.address()]);
+    let output = run_script(kind, "test_server.py", &[server.address()]);
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{test}:\n{said}{}", log_of(&server));
     assert!(said.contains("OK") && !said.contains("Ran 0 tests"), "{test} ran nothing:\n{said}");
@@ -17,7 +18,7 @@ fn stands_the_official_client(kind: Kind, test: &str) {
 fn survives(kind: Kind, test: &str) {
     let Some(server) = Own::start(kind, test) else { return };
     let run = |what: &str| {
-        let output = kind.run_script("survives.py", &[what, server.address()]);
+        let output = run_script(kind, "survives.py", &[what, server.address()]);
         assert!(output.status.success(), "{test}, {what}:\n{}{}", String::from_utf8_lossy(&output.stderr), log_of(&server));
     };
     run("write");
@@ -50,7 +51,7 @@ fn the_nebula_stand_in_stands_the_official_client() {
 #[test]
 fn the_nebula_stand_in_fails_when_it_is_told_to() {
     let Some(server) = Own::start(Kind::Nebula, "the_nebula_stand_in_fails_when_it_is_told_to") else { return };
-    let output = Kind::Nebula.run_script("test_faults.py", &[server.address(), &server.folder().to_string_lossy()]);
+    let output = run_script(Kind::Nebula, "test_faults.py", &[server.address(), &server.folder().to_string_lossy()]);
     assert!(output.status.success(), "{}{}", String::from_utf8_lossy(&output.stderr), log_of(&server));
 }
 

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tidemark_log::contract::{Compaction, Fixture, run_all};
 use tidemark_log::{Append, Bounds, ConsumerPosition, Log, LogError, LogIdentity, ReadLimit, RecordBatch, TopicSpec};
+use tidemark_test_support::Kind;
 use tokio::sync::watch;
 
-use crate::place::{broker, open, prefix};
+use crate::place::{open, prefix};
 
 struct Kafka {
     broker: String,
@@ -100,6 +101,6 @@ impl Fixture for Kafka {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_log_on_kafka_keeps_the_contract() {
-    let Some(broker) = broker("the_log_on_kafka_keeps_the_contract") else { return };
+    let Some(broker) = Kind::Kafka.address("the_log_on_kafka_keeps_the_contract") else { return };
     run_all(&|| Box::new(Kafka { broker: broker.clone(), prefix: prefix() })).await;
 }

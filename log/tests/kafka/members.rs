@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use tidemark_log::kafka::{KafkaLog, KafkaOptions};
 use tidemark_log::{Assignment, Log, Membership, Retention, Share, TopicSpec};
+use tidemark_test_support::Kind;
 use tokio::time::timeout;
 
-use crate::place::{broker, open, prefix};
+use crate::place::{open, prefix};
 
 const PATIENCE: Duration = Duration::from_secs(40);
 /// How long nothing must happen: a few of the members' heartbeats.
@@ -37,7 +38,7 @@ async fn settles(member: &dyn Membership, what: &str, fits: impl Fn(&BTreeSet<u3
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_members_share_three_partitions_and_hand_over() {
-    let Some(broker) = broker("two_members_share_three_partitions_and_hand_over") else { return };
+    let Some(broker) = Kind::Kafka.address("two_members_share_three_partitions_and_hand_over") else { return };
     let prefix = prefix();
     let (log, other) = (open(&broker, &prefix).await, open(&broker, &prefix).await);
     let spec = TopicSpec { name: format!("{prefix}.t"), partitions: 3, retention: Retention::Keep };
@@ -74,7 +75,7 @@ async fn two_members_share_three_partitions_and_hand_over() {
 /// A worker that comes back under its own name while the brokers still believe in the former one.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_member_waits_until_its_name_is_free() {
-    let Some(broker) = broker("a_member_waits_until_its_name_is_free") else { return };
+    let Some(broker) = Kind::Kafka.address("a_member_waits_until_its_name_is_free") else { return };
     let prefix = prefix();
     let named = || KafkaOptions { instance: Some("clinic-1".to_owned()), ..KafkaOptions::new(&broker, &prefix) };
     let (log, again) = (KafkaLog::open(named()).await.unwrap(), KafkaLog::open(named()).await.unwrap());

@@ -9,8 +9,9 @@ use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::message::{DeliveryResult, Message};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 use tidemark_log::{Log, Retention, TopicSpec, partition};
+use tidemark_test_support::Kind;
 
-use crate::place::{broker, open, prefix};
+use crate::place::{open, prefix};
 
 const PARTITIONS: u32 = 7;
 
@@ -36,7 +37,7 @@ impl ProducerContext for Noted {
 /// `murmur2_random` is what the library has for the default of the Java and Python clients.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn keys_go_where_other_clients_send_them() {
-    let Some(broker) = broker("keys_go_where_other_clients_send_them") else { return };
+    let Some(broker) = Kind::Kafka.address("keys_go_where_other_clients_send_them") else { return };
     let prefix = prefix();
     let log = open(&broker, &prefix).await;
     let topic = format!("{prefix}.t");

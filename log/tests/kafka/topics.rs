@@ -7,8 +7,9 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use tidemark_log::kafka::{KafkaLog, KafkaOptions};
 use tidemark_log::{Append, Log, LogError, ReadLimit, Retention, TopicSpec};
+use tidemark_test_support::Kind;
 
-use crate::place::{broker, open, prefix};
+use crate::place::{open, prefix};
 
 const ALL: ReadLimit = ReadLimit { records_max: 10_000, bytes_max: 1 << 20 };
 
@@ -25,7 +26,7 @@ async fn make(broker: &str, name: &str, settings: &[(&str, &str)]) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_topic_with_other_settings_is_complained_about() {
-    let Some(broker) = broker("a_topic_with_other_settings_is_complained_about") else { return };
+    let Some(broker) = Kind::Kafka.address("a_topic_with_other_settings_is_complained_about") else { return };
     let prefix = prefix();
     let log = open(&broker, &prefix).await;
     let name = format!("{prefix}.changes.customer");
@@ -46,7 +47,7 @@ async fn a_topic_with_other_settings_is_complained_about() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_processes_agree_on_the_identity() {
-    let Some(broker) = broker("two_processes_agree_on_the_identity") else { return };
+    let Some(broker) = Kind::Kafka.address("two_processes_agree_on_the_identity") else { return };
     let prefix = prefix();
     let missing = KafkaLog::open_existing(KafkaOptions::new(&broker, &prefix)).await;
     assert!(matches!(missing, Err(LogError::Damaged(_))), "{missing:?}");
@@ -60,7 +61,7 @@ async fn two_processes_agree_on_the_identity() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_compacted_topic_is_read_across_its_gaps() {
-    let Some(broker) = broker("a_compacted_topic_is_read_across_its_gaps") else { return };
+    let Some(broker) = Kind::Kafka.address("a_compacted_topic_is_read_across_its_gaps") else { return };
     let prefix = prefix();
     let log = open(&broker, &prefix).await;
     let name = format!("{prefix}.progress");

@@ -7,8 +7,9 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use tidemark_log::kafka::KafkaLog;
 use tidemark_log::{Append, ConsumerPosition, Log, LogError, ReadLimit, Retention, TopicSpec};
+use tidemark_test_support::Kind;
 
-use crate::place::{broker, open, prefix};
+use crate::place::{open, prefix};
 
 const ALL: ReadLimit = ReadLimit { records_max: 10_000, bytes_max: 1 << 20 };
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -50,7 +51,7 @@ fn zombie(broker: &str, id: &str, topic: &str) -> BaseProducer {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_zombies_open_transaction_is_ended_by_a_take_over() {
-    let Some(broker) = broker("a_zombies_open_transaction_is_ended_by_a_take_over") else { return };
+    let Some(broker) = Kind::Kafka.address("a_zombies_open_transaction_is_ended_by_a_take_over") else { return };
     let prefix = prefix();
     let (log, topic) = with_topic(&broker, &prefix, 1).await;
     let zombie = {
@@ -78,7 +79,7 @@ async fn a_zombies_open_transaction_is_ended_by_a_take_over() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_former_owner_is_stale_and_leaves_nothing() {
-    let Some(broker) = broker("a_former_owner_is_stale_and_leaves_nothing") else { return };
+    let Some(broker) = Kind::Kafka.address("a_former_owner_is_stale_and_leaves_nothing") else { return };
     let prefix = prefix();
     let (mine, topic) = with_topic(&broker, &prefix, 3).await;
     let other = open(&broker, &prefix).await;
@@ -99,7 +100,7 @@ async fn a_former_owner_is_stale_and_leaves_nothing() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_aborted_transaction_is_passed_unseen() {
-    let Some(broker) = broker("an_aborted_transaction_is_passed_unseen") else { return };
+    let Some(broker) = Kind::Kafka.address("an_aborted_transaction_is_passed_unseen") else { return };
     let prefix = prefix();
     let (log, topic) = with_topic(&broker, &prefix, 1).await;
     log.append(append(&topic, 0, "before")).await.unwrap();

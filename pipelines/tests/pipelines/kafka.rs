@@ -1,8 +1,6 @@
 //! Several workers on one log on Kafka, whose broker's address is in `TIDEMARK_TEST_KAFKA`.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::OpenOptions;
-use std::io::Write;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -14,6 +12,7 @@ use tidemark_pipelines::engine::{BatchLimits, Pipeline};
 use tidemark_pipelines::status::{StageState, StatusBoard};
 use tidemark_schemas::codec::encode_change;
 use tidemark_sink_core::Role;
+use tidemark_test_support::Kind;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -24,20 +23,6 @@ use crate::thing::{catalog, insert, thing};
 
 pub(crate) const PARTITIONS: u32 = 3;
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
-
-pub(crate) fn broker(test: &str) -> Option<String> {
-    if let Ok(address) = std::env::var("TIDEMARK_TEST_KAFKA") {
-        return Some(address);
-    }
-    let reason = "TIDEMARK_TEST_KAFKA is not set";
-    eprintln!("skipped: {test}: {reason}");
-    assert!(std::env::var("CI").as_deref() != Ok("true"), "{test} must not be skipped with CI=true: {reason}");
-    if let Some(list) = std::env::var_os("TIDEMARK_TEST_SKIPS") {
-        let file = OpenOptions::new().append(true).create(true).open(list);
-        file.and_then(|mut file| writeln!(file, "{test}: {reason}")).expect("the list of skipped tests takes a line");
-    }
-    None
-}
 
 /// A process of its own as far as the log can tell: fold and one sink.
 pub(crate) struct Worker {
@@ -144,7 +129,7 @@ impl Author {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_workers_share_the_partitions_and_hand_over() {
-    let Some(broker) = broker("two_workers_share_the_partitions_and_hand_over") else { return };
+    let Some(broker) = Kind::Kafka.address("two_workers_share_the_partitions_and_hand_over") else { return };
     let prefix = format!("test-{}", Uuid::new_v4().simple());
     let content: Arc<Mutex<Content>> = Arc::default();
     let mut author = Author::default();

@@ -5,9 +5,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use tidemark_pipelines::dead_letters;
+use tidemark_test_support::Kind;
 use uuid::Uuid;
 
-use crate::kafka::{Author, PARTITIONS, PATIENCE, Worker, broker};
+use crate::kafka::{Author, PARTITIONS, PATIENCE, Worker};
 use crate::store::Content;
 
 /// Tells the child process which log it works on.
@@ -16,7 +17,8 @@ const PREFIX: &str = "TIDEMARK_TEST_ZOMBIE_PREFIX";
 /// Not a test by itself: the other process of the one below. Its store is its own, so it runs the fold alone.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn worker_of_another_process() {
-    let (Ok(prefix), Ok(broker)) = (std::env::var(PREFIX), std::env::var("TIDEMARK_TEST_KAFKA")) else { return };
+    let Ok(prefix) = std::env::var(PREFIX) else { return };
+    let Some(broker) = Kind::Kafka.address("worker_of_another_process") else { return };
     let worker = Worker::fold_alone(&broker, &prefix).await;
     worker.running.await.unwrap();
 }
@@ -48,14 +50,14 @@ async fn until_held(author: &mut Author, worker: &Worker, what: &str, fits: impl
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_worker_stopped_beyond_its_session_comes_back_as_another() {
-    let Some(broker) = broker("a_worker_stopped_beyond_its_session_comes_back_as_another") else { return };
+    let Some(broker) = Kind::Kafka.address("a_worker_stopped_beyond_its_session_comes_back_as_another") else { return };
     let prefix = format!("test-{}", Uuid::new_v4().simple());
     let content: Arc<Mutex<Content>> = Arc::default();
     let mut author = Author::default();
     let mine = Worker::start(&broker, &prefix, &content).await;
     until_held(&mut author, &mine, "one worker holds all", |numbers| numbers == 3).await;
     let mut other = Command::new(std::env::current_exe().unwrap());
-    other.args(["zombie::worker_of_another_process", "--exact"]).env(PREFIX, &prefix).env("TIDEMARK_TEST_KAFKA", &broker);
+    other.args(["zombie::worker_of_another_process", "--exact"]).env(PREFIX, &prefix);
     let other = Process(other.spawn().unwrap());
     let all = PARTITIONS as usize;
     until_held(&mut author, &mine, "the other one has its share", |numbers| numbers < all).await;

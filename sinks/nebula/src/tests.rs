@@ -5,27 +5,24 @@ mod takeover;
 
 use tidemark_schemas::Catalog;
 use tidemark_sink_core::contract::{self, Fixture};
+use tidemark_test_support::Kind;
 
-use harness::{Store, skipped};
+use harness::Store;
 
 #[tokio::test]
 async fn the_graph_store_keeps_the_contract() {
-    if skipped("the_graph_store_keeps_the_contract") {
-        return;
-    }
+    let Some(address) = Kind::Nebula.address("the_graph_store_keeps_the_contract") else { return };
     let fixture = Fixture::new(Catalog::built_in());
-    contract::run(&fixture, || async { Store::fresh(fixture.catalog()) }).await;
+    contract::run(&fixture, || async { Store::fresh(&address, fixture.catalog()) }).await;
 }
 
 /// The same with texts as escaped literals, as before 3.5.
 #[tokio::test]
 async fn with_literals_it_keeps_the_contract_too() {
-    if skipped("with_literals_it_keeps_the_contract_too") {
-        return;
-    }
+    let Some(address) = Kind::Nebula.address("with_literals_it_keeps_the_contract_too") else { return };
     let fixture = Fixture::new(Catalog::built_in());
     contract::run(&fixture, || async {
-        Store::fresh(fixture.catalog()).with(|options| options.values = crate::Values::Literals)
+        Store::fresh(&address, fixture.catalog()).with(|options| options.values = crate::Values::Literals)
     })
     .await;
 }

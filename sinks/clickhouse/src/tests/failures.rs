@@ -4,8 +4,9 @@ use tidemark_log::Share;
 use tidemark_schemas::Catalog;
 use tidemark_sink_core::contract::{Fixture, LOG, StoreHarness};
 use tidemark_sink_core::{Role, SinkError};
+use tidemark_test_support::Kind;
 
-use super::harness::{Database, server};
+use super::harness::Database;
 use crate::ClickHouseOptions;
 
 fn fixture() -> Fixture {
@@ -25,7 +26,7 @@ fn told(error: &SinkError) -> String {
 
 #[tokio::test]
 async fn a_day_that_clickhouse_does_not_hold_is_refused_alone() {
-    let Some(url) = server("a_day_that_clickhouse_does_not_hold_is_refused_alone") else { return };
+    let Some(url) = Kind::ClickHouse.address("a_day_that_clickhouse_does_not_hold_is_refused_alone") else { return };
     let fixture = fixture();
     let database = Database::fresh(&url, fixture.catalog());
     let mut sink = database.sink();
@@ -54,7 +55,7 @@ async fn a_day_that_clickhouse_does_not_hold_is_refused_alone() {
 
 #[tokio::test]
 async fn a_row_that_the_server_refuses_is_found_among_its_neighbours() {
-    let Some(url) = server("a_row_that_the_server_refuses_is_found_among_its_neighbours") else { return };
+    let Some(url) = Kind::ClickHouse.address("a_row_that_the_server_refuses_is_found_among_its_neighbours") else { return };
     let fixture = fixture();
     let database = Database::fresh(&url, fixture.catalog());
     let mut sink = database.sink();
@@ -74,7 +75,7 @@ async fn a_row_that_the_server_refuses_is_found_among_its_neighbours() {
 
 #[tokio::test]
 async fn too_many_parts_are_waited_for() {
-    let Some(url) = server("too_many_parts_are_waited_for") else { return };
+    let Some(url) = Kind::ClickHouse.address("too_many_parts_are_waited_for") else { return };
     let fixture = fixture();
     let database = Database::fresh(&url, fixture.catalog());
     let mut sink = database.sink();
@@ -95,7 +96,7 @@ async fn too_many_parts_are_waited_for() {
 
 #[tokio::test]
 async fn a_dropped_or_replaced_table_is_filled_anew_and_no_other() {
-    let Some(url) = server("a_dropped_or_replaced_table_is_filled_anew_and_no_other") else { return };
+    let Some(url) = Kind::ClickHouse.address("a_dropped_or_replaced_table_is_filled_anew_and_no_other") else { return };
     let fixture = fixture();
     let database = Database::fresh(&url, fixture.catalog());
     let mut sink = database.sink();
@@ -144,7 +145,7 @@ async fn a_server_that_is_not_there_is_unavailable() {
 
 #[tokio::test]
 async fn check_tells_version_place_and_rows_and_leaves_no_trace() {
-    let Some(url) = server("check_tells_version_place_and_rows_and_leaves_no_trace") else { return };
+    let Some(url) = Kind::ClickHouse.address("check_tells_version_place_and_rows_and_leaves_no_trace") else { return };
     let fixture = fixture();
     let database = Database::fresh(&url, fixture.catalog());
     let mut sink = database.sink();

@@ -1,8 +1,6 @@
 //! A database of a test's own on a real server, and looks into it by plain SQL.
 
 use std::collections::BTreeMap;
-use std::fs::OpenOptions;
-use std::io::Write;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -16,21 +14,6 @@ use crate::ClickHouseOptions;
 
 /// How the engine writes a null in JSON strings.
 const NULL: &str = "ᴺᵁᴸᴸ";
-
-/// The server's address. Where there is none the test says by name that it is skipped, and with `CI=true` it fails.
-pub(crate) fn server(test: &str) -> Option<String> {
-    if let Ok(url) = std::env::var("TIDEMARK_TEST_CLICKHOUSE") {
-        return Some(url);
-    }
-    let reason = "TIDEMARK_TEST_CLICKHOUSE is not set; `./dev servers up clickhouse` prints it";
-    eprintln!("skipped: {test}: {reason}");
-    assert!(std::env::var("CI").as_deref() != Ok("true"), "{test} must not be skipped with CI=true: {reason}");
-    if let Some(list) = std::env::var_os("TIDEMARK_TEST_SKIPS") {
-        let file = OpenOptions::new().append(true).create(true).open(list);
-        file.and_then(|mut file| writeln!(file, "{test}: {reason}")).expect("the list of skipped tests takes a line");
-    }
-    None
-}
 
 pub(crate) struct Database {
     url: String,

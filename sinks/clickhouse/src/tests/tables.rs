@@ -4,8 +4,9 @@ use tidemark_log::Share;
 use tidemark_schemas::Catalog;
 use tidemark_sink_core::SinkError;
 use tidemark_sink_core::contract::{Fixture, LOG, StoreHarness};
+use tidemark_test_support::Kind;
 
-use super::harness::{Database, server};
+use super::harness::Database;
 use crate::{ddl, views};
 
 fn fixture() -> Fixture {
@@ -50,7 +51,7 @@ fn a_table_is_parted_by_a_field_of_its_key_or_not_at_all() {
 
 #[tokio::test]
 async fn columns_have_their_types() {
-    let Some(url) = server("columns_have_their_types") else { return };
+    let Some(url) = Kind::ClickHouse.address("columns_have_their_types") else { return };
     let fixture = fixture();
     let database = Database::fresh(&url, fixture.catalog());
     database.sink().open(LOG, &Share::All).await.unwrap();
@@ -78,7 +79,7 @@ async fn columns_have_their_types() {
 
 #[tokio::test]
 async fn an_order_date_corrected_across_months_leaves_one_row() {
-    let Some(url) = server("an_order_date_corrected_across_months_leaves_one_row") else { return };
+    let Some(url) = Kind::ClickHouse.address("an_order_date_corrected_across_months_leaves_one_row") else { return };
     let fixture = fixture();
     let database = Database::fresh(&url, fixture.catalog());
     let mut sink = database.sink();
@@ -104,7 +105,7 @@ async fn an_order_date_corrected_across_months_leaves_one_row() {
 
 #[tokio::test]
 async fn a_repeated_insert_counts_once() {
-    let Some(url) = server("a_repeated_insert_counts_once") else { return };
+    let Some(url) = Kind::ClickHouse.address("a_repeated_insert_counts_once") else { return };
     let fixture = fixture();
     let database = Database::fresh(&url, fixture.catalog());
     let mut sink = database.sink();
@@ -127,7 +128,7 @@ async fn a_repeated_insert_counts_once() {
 
 #[tokio::test]
 async fn a_new_field_adds_a_column_and_an_old_one_keeps_its_own() {
-    let Some(url) = server("a_new_field_adds_a_column_and_an_old_one_keeps_its_own") else { return };
+    let Some(url) = Kind::ClickHouse.address("a_new_field_adds_a_column_and_an_old_one_keeps_its_own") else { return };
     let lines = |fields: &str| {
         format!(
             r#",{{"name":"uses","default":null,"title":"用","type":["null",{{"type":"array","items":{{"type":"record","name":"use",
@@ -177,7 +178,7 @@ async fn a_new_field_adds_a_column_and_an_old_one_keeps_its_own() {
 
 #[tokio::test]
 async fn a_column_of_another_type_stops_the_store() {
-    let Some(url) = server("a_column_of_another_type_stops_the_store") else { return };
+    let Some(url) = Kind::ClickHouse.address("a_column_of_another_type_stops_the_store") else { return };
     let fixture = vouchers("", &text_field("colour", ""));
     let database = Database::fresh(&url, fixture.catalog());
     database.sink().open(LOG, &Share::All).await.unwrap();
@@ -194,7 +195,7 @@ async fn a_column_of_another_type_stops_the_store() {
 
 #[tokio::test]
 async fn what_a_reader_chose_stays_and_the_levels_follow_the_configuration() {
-    let Some(url) = server("what_a_reader_chose_stays_and_the_levels_follow_the_configuration") else { return };
+    let Some(url) = Kind::ClickHouse.address("what_a_reader_chose_stays_and_the_levels_follow_the_configuration") else { return };
     let fixture = fixture();
     let database = Database::fresh(&url, fixture.catalog());
     database.sink().open(LOG, &Share::All).await.unwrap();

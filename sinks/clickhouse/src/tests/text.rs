@@ -9,8 +9,9 @@ use serde_json::json;
 use tidemark_log::Share;
 use tidemark_schemas::Catalog;
 use tidemark_sink_core::contract::{Fixture, LOG, StoreHarness};
+use tidemark_test_support::Kind;
 
-use super::harness::{Database, server};
+use super::harness::Database;
 
 const TEXTS: usize = 300;
 
@@ -26,7 +27,7 @@ fn any_text() -> impl Strategy<Value = String> {
 
 #[tokio::test]
 async fn texts_arrive_unchanged_and_are_found_again() {
-    let Some(url) = server("texts_arrive_unchanged_and_are_found_again") else { return };
+    let Some(url) = Kind::ClickHouse.address("texts_arrive_unchanged_and_are_found_again") else { return };
     let fixture = Fixture::new(Catalog::built_in());
     let mut runner = TestRunner::default();
     // A NUL is a legal character of a ClickHouse text: it is no poison here, and must arrive like any other.

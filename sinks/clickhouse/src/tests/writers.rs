@@ -6,8 +6,9 @@ use tidemark_log::{LogIdentity, Share};
 use tidemark_schemas::Catalog;
 use tidemark_sink_core::contract::{Fixture, LOG, StoreHarness};
 use tidemark_sink_core::{SinkBatch, SinkError};
+use tidemark_test_support::Kind;
 
-use super::harness::{Database, server};
+use super::harness::Database;
 use crate::client::Store;
 use crate::epoch::Writer;
 use crate::position::{self, Position};
@@ -29,7 +30,7 @@ fn batch(fixture: &Fixture, partition: u32, from: u64, code: &str) -> SinkBatch 
 
 #[tokio::test]
 async fn workers_beside_each_other_write_their_own_partitions() {
-    let Some(url) = server("workers_beside_each_other_write_their_own_partitions") else { return };
+    let Some(url) = Kind::ClickHouse.address("workers_beside_each_other_write_their_own_partitions") else { return };
     let fixture = fixture();
     let database = Database::fresh(&url, fixture.catalog());
     let (mut one, mut two) = (database.sink(), database.sink());
@@ -55,7 +56,7 @@ async fn workers_beside_each_other_write_their_own_partitions() {
 
 #[tokio::test]
 async fn a_position_of_an_overtaken_writer_is_never_read() {
-    let Some(url) = server("a_position_of_an_overtaken_writer_is_never_read") else { return };
+    let Some(url) = Kind::ClickHouse.address("a_position_of_an_overtaken_writer_is_never_read") else { return };
     let fixture = fixture();
     let database = Database::fresh(&url, fixture.catalog());
     let mut older = database.sink();
@@ -75,7 +76,7 @@ async fn a_position_of_an_overtaken_writer_is_never_read() {
 
 #[tokio::test]
 async fn a_reset_fences_a_running_writer() {
-    let Some(url) = server("a_reset_fences_a_running_writer") else { return };
+    let Some(url) = Kind::ClickHouse.address("a_reset_fences_a_running_writer") else { return };
     let fixture = fixture();
     let database = Database::fresh(&url, fixture.catalog());
     let mut running = database.sink();
@@ -92,7 +93,9 @@ async fn a_reset_fences_a_running_writer() {
 
 #[tokio::test]
 async fn a_store_of_another_log_and_names_of_others_are_refused_with_the_remedy() {
-    let Some(url) = server("a_store_of_another_log_and_names_of_others_are_refused_with_the_remedy") else { return };
+    let Some(url) = Kind::ClickHouse.address("a_store_of_another_log_and_names_of_others_are_refused_with_the_remedy") else {
+        return;
+    };
     let fixture = fixture();
     let database = Database::fresh(&url, fixture.catalog());
     database.sink().open(LOG, &Share::All).await.unwrap();

@@ -7,8 +7,9 @@ use tidemark_log::Share;
 use tidemark_schemas::{Catalog, State};
 use tidemark_sink_core::SinkBatch;
 use tidemark_sink_core::contract::{Fixture, LOG, StoreHarness};
+use tidemark_test_support::Kind;
 
-use super::harness::{Store, skipped};
+use super::harness::Store;
 use super::stores::relation;
 use crate::client::Value;
 
@@ -90,12 +91,10 @@ fn theirs(path: &std::path::Path) -> Graph {
 
 #[tokio::test]
 async fn the_same_history_gives_the_same_graph_as_the_embedded_store() {
-    if skipped("the_same_history_gives_the_same_graph_as_the_embedded_store") {
-        return;
-    }
+    let Some(address) = Kind::Nebula.address("the_same_history_gives_the_same_graph_as_the_embedded_store") else { return };
     let fixture = Fixture::new(Catalog::built_in());
     for seed in [3, 5, 8, 13, 21, 34] {
-        let store = Store::fresh(fixture.catalog());
+        let store = Store::fresh(&address, fixture.catalog());
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("graph.db");
         let mut sinks = [store.sink(), tidemark_sink_sqlite::graph(path.clone(), Arc::clone(fixture.catalog()))];

@@ -1,7 +1,6 @@
 //! A store in a space of its own, and looks into it by a session of its own.
 
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,31 +16,10 @@ use crate::ngql::Name;
 use crate::setup::Setup;
 use crate::shape::EDGE_RECORD;
 
-const VARIABLE: &str = "TIDEMARK_TEST_NEBULA";
-
-/// Says that a test cannot run without a server: by name in the list of skipped tests, and as a failure with CI=true.
-pub(crate) fn skipped(test: &str) -> bool {
-    if address().is_some() {
-        return false;
-    }
-    let reason = format!("{VARIABLE} is not set; `./dev servers up nebula` prints it");
-    eprintln!("skipped: {test}: {reason}");
-    assert!(std::env::var("CI").as_deref() != Ok("true"), "{test} must not be skipped with CI=true: {reason}");
-    if let Some(list) = std::env::var_os("TIDEMARK_TEST_SKIPS") {
-        let file = std::fs::OpenOptions::new().append(true).create(true).open(list);
-        file.and_then(|mut file| writeln!(file, "{test}: {reason}")).unwrap();
-    }
-    true
-}
-
-pub(crate) fn address() -> Option<String> {
-    std::env::var(VARIABLE).ok()
-}
-
 /// The server's options, in a new space.
-pub(crate) fn options() -> NebulaOptions {
+pub(crate) fn options(address: &str) -> NebulaOptions {
     NebulaOptions {
-        addresses: address().into_iter().collect(),
+        addresses: vec![address.to_owned()],
         user: "root".to_owned(),
         password: "nebula".to_owned(),
         space: format!("test_{}", Uuid::new_v4().simple()),
@@ -52,13 +30,14 @@ pub(crate) fn options() -> NebulaOptions {
 }
 
 pub(crate) struct Store {
+    address: String,
     pub(crate) options: NebulaOptions,
     pub(crate) catalog: Arc<Catalog>,
 }
 
 impl Store {
-    pub(crate) fn fresh(catalog: &Arc<Catalog>) -> Self {
-        Self { options: options(), catalog: Arc::clone(catalog) }
+    pub(crate) fn fresh(address: &str, catalog: &Arc<Catalog>) -> Self {
+        Self { address: address.to_owned(), options: options(address), catalog: Arc::clone(catalog) }
     }
 
     pub(crate) fn with(mut self, change: impl FnOnce(&mut NebulaOptions)) -> Self {
@@ -66,10 +45,14 @@ impl Store {
         self
     }
 
-    /// A session straight to the server, whatever the options go through; `None` while the space is not there.
+    /// The options straight to the server, whatever its own go through.
+    fn direct(&self) -> NebulaOptions {
+        NebulaOptions { addresses: vec![self.address.clone()], ..self.options.clone() }
+    }
+
+    /// A session straight to the server; `None` while the space is not there.
     pub(crate) async fn session(&self) -> Option<Session> {
-        let direct = NebulaOptions { addresses: address().into_iter().collect(), ..self.options.clone() };
-        let setup = Setup::new(direct, &self.catalog).unwrap();
+        let setup = Setup::new(self.direct(), &self.catalog).unwrap();
         let mut session = Session::new(&setup.client, None, 0);
         session.choose(&Name::try_new(&self.options.space).unwrap()).await.ok()?;
         Some(session)
@@ -109,10 +92,9 @@ impl Store {
 impl Drop for Store {
     /// Takes its space away, so that a server that serves many runs stays small.
     fn drop(&mut self) {
-        let (options, catalog) = (self.options.clone(), Arc::clone(&self.catalog));
+        let (direct, catalog) = (self.direct(), Arc::clone(&self.catalog));
         let dropping = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            let direct = NebulaOptions { addresses: address().into_iter().collect(), ..options };
             runtime.block_on(async { crate::graph(direct, catalog).reset().await })
         });
         // The server may be gone; the test has said what it had to say.

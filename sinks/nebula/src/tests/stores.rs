@@ -6,8 +6,9 @@ use tidemark_log::Share;
 use tidemark_schemas::{Catalog, State};
 use tidemark_sink_core::contract::{Fixture, LOG, StoreHarness};
 use tidemark_sink_core::{RejectedRow, Sink, SinkError};
+use tidemark_test_support::Kind;
 
-use super::harness::{Store, address, options, skipped};
+use super::harness::{Store, options};
 use crate::client::Value;
 use crate::shape::EDGE_RECORD;
 use crate::{NebulaOptions, Values};
@@ -46,12 +47,10 @@ const HOSTILE: [&str; 8] = [
 
 #[tokio::test]
 async fn hostile_texts_arrive_unchanged() {
-    if skipped("hostile_texts_arrive_unchanged") {
-        return;
-    }
+    let Some(address) = Kind::Nebula.address("hostile_texts_arrive_unchanged") else { return };
     let fixture = Fixture::new(Catalog::built_in());
     for values in [Values::Parameters, Values::Literals] {
-        let store = Store::fresh(fixture.catalog()).with(|options| options.values = values);
+        let store = Store::fresh(&address, fixture.catalog()).with(|options| options.values = values);
         let mut sink = opened(&store).await;
         let states: Vec<State<'_>> = (1..).zip(HOSTILE).map(|(version, text)| {
             let quoted = serde_json::to_string(text).unwrap();
@@ -85,11 +84,9 @@ async fn hostile_texts_arrive_unchanged() {
 
 #[tokio::test]
 async fn values_are_typed_and_money_is_in_fen_too() {
-    if skipped("values_are_typed_and_money_is_in_fen_too") {
-        return;
-    }
+    let Some(address) = Kind::Nebula.address("values_are_typed_and_money_is_in_fen_too") else { return };
     let fixture = Fixture::new(Catalog::built_in());
-    let store = Store::fresh(fixture.catalog());
+    let store = Store::fresh(&address, fixture.catalog());
     let mut sink = opened(&store).await;
     let order = fixture.order("O1", "C1", &["X"], 1);
     sink.apply(&fixture.batch("consumption", 0, std::slice::from_ref(&order))).await.unwrap();
@@ -108,11 +105,9 @@ async fn values_are_typed_and_money_is_in_fen_too() {
 
 #[tokio::test]
 async fn a_long_key_has_a_hashed_id_and_its_edges_meet_it() {
-    if skipped("a_long_key_has_a_hashed_id_and_its_edges_meet_it") {
-        return;
-    }
+    let Some(address) = Kind::Nebula.address("a_long_key_has_a_hashed_id_and_its_edges_meet_it") else { return };
     let fixture = Fixture::new(Catalog::built_in());
-    let store = Store::fresh(fixture.catalog());
+    let store = Store::fresh(&address, fixture.catalog());
     let mut sink = opened(&store).await;
     let code = "长".repeat(200);
     sink.apply(&fixture.batch("customer", 0, &[fixture.customer(&code, "一", 1)])).await.unwrap();
@@ -126,11 +121,9 @@ async fn a_long_key_has_a_hashed_id_and_its_edges_meet_it() {
 
 #[tokio::test]
 async fn an_edge_that_is_a_record_moves_and_goes() {
-    if skipped("an_edge_that_is_a_record_moves_and_goes") {
-        return;
-    }
+    let Some(address) = Kind::Nebula.address("an_edge_that_is_a_record_moves_and_goes") else { return };
     let fixture = Fixture::new(Catalog::built_in());
-    let store = Store::fresh(fixture.catalog());
+    let store = Store::fresh(&address, fixture.catalog());
     let mut sink = opened(&store).await;
     let first = relation(&fixture, "P1", 1, 1);
     sink.apply(&fixture.batch("catalog_relation", 0, &[first.clone(), relation(&fixture, "P2", 2, 2)])).await.unwrap();
@@ -156,11 +149,9 @@ async fn an_edge_that_is_a_record_moves_and_goes() {
 
 #[tokio::test]
 async fn a_nul_is_refused_before_anything_is_written() {
-    if skipped("a_nul_is_refused_before_anything_is_written") {
-        return;
-    }
+    let Some(address) = Kind::Nebula.address("a_nul_is_refused_before_anything_is_written") else { return };
     let fixture = Fixture::new(Catalog::built_in());
-    let store = Store::fresh(fixture.catalog());
+    let store = Store::fresh(&address, fixture.catalog());
     let mut sink = opened(&store).await;
     let mut batch = fixture.batch(
         "customer",
@@ -188,11 +179,9 @@ fn poison(fixture: &Fixture, code: &str, version: u64) -> State<'static> {
 
 #[tokio::test]
 async fn what_the_server_refuses_is_found_among_many() {
-    if skipped("what_the_server_refuses_is_found_among_many") {
-        return;
-    }
+    let Some(address) = Kind::Nebula.address("what_the_server_refuses_is_found_among_many") else { return };
     let fixture = Fixture::new(Catalog::built_in());
-    let store = Store::fresh(fixture.catalog());
+    let store = Store::fresh(&address, fixture.catalog());
     let mut sink = opened(&store).await;
     let states: Vec<State<'_>> = (0..600_u64)
         .map(|number| match number {
@@ -218,17 +207,15 @@ async fn what_the_server_refuses_is_found_among_many() {
 
 #[tokio::test]
 async fn a_field_that_is_added_widens_the_tag_and_fills_it() {
-    if skipped("a_field_that_is_added_widens_the_tag_and_fills_it") {
-        return;
-    }
+    let Some(address) = Kind::Nebula.address("a_field_that_is_added_widens_the_tag_and_fills_it") else { return };
     let old = Fixture::new(Catalog::built_in());
-    let store = Store::fresh(old.catalog());
+    let store = Store::fresh(&address, old.catalog());
     let row = r#"{"institution_code":"I1","name":"杭州"}"#;
     let mut sink = opened(&store).await;
     sink.apply(&old.batch("institution", 0, &[old.state("institution", row, 1)])).await.unwrap();
     drop(sink);
     let new = Fixture::new(widened());
-    let wide = Store { options: store.options.clone(), catalog: Arc::clone(new.catalog()) };
+    let wide = Store::fresh(&address, new.catalog()).with(|options| *options = store.options.clone());
     let mut sink = wide.sink();
     let positions = sink.open(LOG, &Share::All).await.unwrap();
     assert_eq!(positions.iter().find(|position| position.entity == "institution").unwrap().next, 0, "it is read again");
@@ -257,11 +244,9 @@ fn widened() -> Catalog {
 
 #[tokio::test]
 async fn check_names_what_is_wrong_and_what_to_do() {
-    if skipped("check_names_what_is_wrong_and_what_to_do") {
-        return;
-    }
+    let Some(address) = Kind::Nebula.address("check_names_what_is_wrong_and_what_to_do") else { return };
     let fixture = Fixture::new(Catalog::built_in());
-    let store = Store::fresh(fixture.catalog());
+    let store = Store::fresh(&address, fixture.catalog());
     let fresh = store.sink().check(LOG).await;
     assert_eq!(fresh.problems, Vec::<String>::new());
     assert!(fresh.summary.starts_with("NebulaGraph 3.") && fresh.summary.contains("not there yet"), "{}", fresh.summary);
@@ -283,10 +268,10 @@ async fn check_names_what_is_wrong_and_what_to_do() {
     let text = problems(NebulaOptions { space: "a-b".to_owned(), ..store.options.clone() }).await;
     assert!(text.contains("letters, digits"), "{text}");
     let dead = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().to_string();
-    let text = problems(NebulaOptions { addresses: vec![dead.clone(), address().unwrap()], ..store.options.clone() }).await;
+    let text = problems(NebulaOptions { addresses: vec![dead.clone(), address.clone()], ..store.options.clone() }).await;
     assert!(text.contains(&dead) && text.lines().count() == 1, "{text}");
 
-    let numbered = options();
+    let numbered = options(&address);
     store.query(&format!("CREATE SPACE `{}`(vid_type = INT64)", numbered.space)).await;
     let mut sink = crate::graph(numbered.clone(), Arc::clone(fixture.catalog()));
     match sink.open(LOG, &Share::All).await {
@@ -301,11 +286,11 @@ async fn check_names_what_is_wrong_and_what_to_do() {
 
 #[tokio::test]
 async fn a_space_that_is_not_there_has_no_positions_and_is_not_made_by_looking() {
-    if skipped("a_space_that_is_not_there_has_no_positions_and_is_not_made_by_looking") {
+    let Some(address) = Kind::Nebula.address("a_space_that_is_not_there_has_no_positions_and_is_not_made_by_looking") else {
         return;
-    }
+    };
     let fixture = Fixture::new(Catalog::built_in());
-    let store = Store::fresh(fixture.catalog());
+    let store = Store::fresh(&address, fixture.catalog());
     let mut sink = store.sink();
     assert_eq!(sink.positions().await.unwrap(), []);
     assert_eq!(sink.filled_from().await.unwrap(), None);

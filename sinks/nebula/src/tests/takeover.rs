@@ -7,8 +7,9 @@ use tidemark_log::Share;
 use tidemark_schemas::{Catalog, State};
 use tidemark_sink_core::SinkError;
 use tidemark_sink_core::contract::{Fixture, LOG, StoreHarness};
+use tidemark_test_support::Kind;
 
-use super::harness::{Store, address, skipped};
+use super::harness::Store;
 use super::stores::opened;
 use crate::client::Value;
 use crate::client::tests::proxy::{Fate, Proxy};
@@ -17,11 +18,9 @@ use crate::writer::LEASE;
 
 #[tokio::test]
 async fn two_workers_write_their_own_partitions_and_a_third_takes_over() {
-    if skipped("two_workers_write_their_own_partitions_and_a_third_takes_over") {
-        return;
-    }
+    let Some(address) = Kind::Nebula.address("two_workers_write_their_own_partitions_and_a_third_takes_over") else { return };
     let fixture = Fixture::new(Catalog::built_in());
-    let store = Store::fresh(fixture.catalog());
+    let store = Store::fresh(&address, fixture.catalog());
     let share = |numbers: &[u32]| Share::Partitions(numbers.iter().copied().collect());
     let of = |partition: u32, from: u64, states: &[State<'_>]| {
         let mut batch = fixture.batch("customer", from, states);
@@ -62,18 +61,16 @@ async fn two_workers_write_their_own_partitions_and_a_third_takes_over() {
 
 #[tokio::test]
 async fn a_writer_that_is_overtaken_in_mid_batch_moves_no_position() {
-    if skipped("a_writer_that_is_overtaken_in_mid_batch_moves_no_position") {
-        return;
-    }
+    let Some(address) = Kind::Nebula.address("a_writer_that_is_overtaken_in_mid_batch_moves_no_position") else { return };
     let fixture = Fixture::new(Catalog::built_in());
-    let store = Store::fresh(fixture.catalog());
+    let store = Store::fresh(&address, fixture.catalog());
     let mut newer = opened(&store).await;
     // As the older writer's rows arrive, the partition is taken from it.
     let space = store.options.space.clone();
     let taken = Arc::new(AtomicBool::new(false));
-    let proxy = Proxy::start(&address().unwrap(), |_| Fate::Pass).await;
-    let through =
-        Store::fresh(fixture.catalog()).with(|options| (options.addresses, options.space) = (vec![proxy.address.clone()], space));
+    let proxy = Proxy::start(&address, |_| Fate::Pass).await;
+    let through = Store::fresh(&address, fixture.catalog())
+        .with(|options| (options.addresses, options.space) = (vec![proxy.address.clone()], space));
     let mut older = opened(&through).await;
     let (seen, armed) = (Arc::clone(&taken), Arc::new(tokio::sync::Notify::new()));
     let (wake, resume) = (Arc::clone(&armed), Arc::new(AtomicBool::new(false)));
@@ -106,15 +103,13 @@ async fn a_writer_that_is_overtaken_in_mid_batch_moves_no_position() {
 /// What is held to be the stopping of a process here is a call that hangs in the proxy until the lease is long over.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_writer_that_was_stopped_looks_before_it_sends() {
-    if skipped("a_writer_that_was_stopped_looks_before_it_sends") {
-        return;
-    }
+    let Some(address) = Kind::Nebula.address("a_writer_that_was_stopped_looks_before_it_sends") else { return };
     let fixture = Fixture::new(Catalog::built_in());
-    let store = Store::fresh(fixture.catalog());
-    let proxy = Proxy::start(&address().unwrap(), |_| Fate::Pass).await;
+    let store = Store::fresh(&address, fixture.catalog());
+    let proxy = Proxy::start(&address, |_| Fate::Pass).await;
     let space = store.options.space.clone();
-    let through =
-        Store::fresh(fixture.catalog()).with(|options| (options.addresses, options.space) = (vec![proxy.address.clone()], space));
+    let through = Store::fresh(&address, fixture.catalog())
+        .with(|options| (options.addresses, options.space) = (vec![proxy.address.clone()], space));
     let mut older = opened(&through).await;
     let (stopped, is_stopped) = std::sync::mpsc::channel();
     let (resume, resumed) = std::sync::mpsc::channel::<()>();
@@ -140,11 +135,9 @@ async fn a_writer_that_was_stopped_looks_before_it_sends() {
 
 #[tokio::test]
 async fn the_server_moves_no_position_for_an_old_token() {
-    if skipped("the_server_moves_no_position_for_an_old_token") {
-        return;
-    }
+    let Some(address) = Kind::Nebula.address("the_server_moves_no_position_for_an_old_token") else { return };
     let fixture = Fixture::new(Catalog::built_in());
-    let store = Store::fresh(fixture.catalog());
+    let store = Store::fresh(&address, fixture.catalog());
     drop(opened(&store).await);
     let mut session = store.session().await.unwrap();
     let numbers = [0].into_iter().collect();
@@ -159,13 +152,11 @@ async fn the_server_moves_no_position_for_an_old_token() {
 
 #[tokio::test]
 async fn answers_that_are_lost_after_the_store_has_applied_do_no_harm() {
-    if skipped("answers_that_are_lost_after_the_store_has_applied_do_no_harm") {
-        return;
-    }
+    let Some(address) = Kind::Nebula.address("answers_that_are_lost_after_the_store_has_applied_do_no_harm") else { return };
     let fixture = Fixture::new(Catalog::built_in());
-    let straight = Store::fresh(fixture.catalog());
-    let proxy = Proxy::start(&address().unwrap(), |_| Fate::Pass).await;
-    let cut = Store::fresh(fixture.catalog()).with(|options| options.addresses = vec![proxy.address.clone()]);
+    let straight = Store::fresh(&address, fixture.catalog());
+    let proxy = Proxy::start(&address, |_| Fate::Pass).await;
+    let cut = Store::fresh(&address, fixture.catalog()).with(|options| options.addresses = vec![proxy.address.clone()]);
     let (mut plain, mut sink) = (opened(&straight).await, opened(&cut).await);
     // Each round the answer to another of its statements is lost, until there is none left to lose.
     let mut from = 0;

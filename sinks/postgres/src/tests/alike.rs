@@ -8,8 +8,9 @@ use tidemark_schemas::entity::{FieldType, RecordType};
 use tidemark_schemas::{Catalog, Cell, Entity, Row, State};
 use tidemark_sink_core::Sink;
 use tidemark_sink_core::contract::{Fixture, LOG, StoreHarness};
+use tidemark_test_support::Kind;
 
-use super::harness::{Store, server};
+use super::harness::Store;
 use crate::ddl::{SqlType, columns, quoted};
 
 /// Repeatable numbers (xorshift).
@@ -142,7 +143,7 @@ async fn deliver(mut sink: Box<dyn Sink>, fixture: &Fixture, histories: &[(Arc<E
 
 #[tokio::test]
 async fn columns_and_values_are_those_of_the_sqlite_store() {
-    let Some(url) = server("columns_and_values_are_those_of_the_sqlite_store") else { return };
+    let Some(url) = Kind::Postgres.address("columns_and_values_are_those_of_the_sqlite_store") else { return };
     let everything = r#"{"type":"record","name":"sample","namespace":"tidemark","tidemark":{"title":"样本","key":["code","part"]},
         "fields":[
           {"name":"code","type":"string","title":"代码","required":true},

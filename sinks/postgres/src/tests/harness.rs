@@ -1,8 +1,6 @@
 //! A store in a schema of its own, and looks into it by plain SQL.
 
 use std::collections::BTreeMap;
-use std::fs::OpenOptions;
-use std::io::Write;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -13,24 +11,6 @@ use tidemark_sink_core::{Sink, SinkError};
 use uuid::Uuid;
 
 use crate::PostgresOptions;
-
-/// Where the server of the tests is.
-const ADDRESS: &str = "TIDEMARK_TEST_POSTGRES";
-
-/// The server's url. Where there is none, the test is listed as skipped, and with `CI=true` it fails.
-pub(crate) fn server(test: &str) -> Option<String> {
-    if let Ok(url) = std::env::var(ADDRESS) {
-        return Some(url);
-    }
-    let reason = format!("{ADDRESS} is not set");
-    eprintln!("skipped: {test}: {reason}");
-    assert!(std::env::var("CI").as_deref() != Ok("true"), "{test} must not be skipped with CI=true: {reason}");
-    if let Some(list) = std::env::var_os("TIDEMARK_TEST_SKIPS") {
-        let file = OpenOptions::new().append(true).create(true).open(list);
-        file.and_then(|mut file| writeln!(file, "{test}: {reason}")).expect("the list of skipped tests takes a line");
-    }
-    None
-}
 
 pub(crate) struct Store {
     url: String,

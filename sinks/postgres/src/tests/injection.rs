@@ -4,8 +4,9 @@ use tidemark_log::Share;
 use tidemark_schemas::{Catalog, State};
 use tidemark_sink_core::contract::{Fixture, LOG, StoreHarness};
 use tidemark_sink_core::{RejectedRow, Sink, SinkError};
+use tidemark_test_support::Kind;
 
-use super::harness::{Store, server};
+use super::harness::Store;
 
 const HOSTILE: [&str; 10] = [
     "it's",
@@ -35,7 +36,7 @@ fn customer(fixture: &Fixture, text: &str, version: u64) -> State<'static> {
 
 #[tokio::test]
 async fn hostile_texts_arrive_unchanged() {
-    let Some(url) = server("hostile_texts_arrive_unchanged") else { return };
+    let Some(url) = Kind::Postgres.address("hostile_texts_arrive_unchanged") else { return };
     let fixture = fixture();
     let store = Store::fresh(&url, fixture.catalog());
     let mut sink = store.sink();
@@ -74,7 +75,7 @@ async fn refused(sink: &mut Box<dyn Sink>, fixture: &Fixture, from: u64, states:
 
 #[tokio::test]
 async fn a_nul_is_refused_and_its_neighbours_are_applied() {
-    let Some(url) = server("a_nul_is_refused_and_its_neighbours_are_applied") else { return };
+    let Some(url) = Kind::Postgres.address("a_nul_is_refused_and_its_neighbours_are_applied") else { return };
     let fixture = fixture();
     let store = Store::fresh(&url, fixture.catalog());
     let mut sink = store.sink();
@@ -94,7 +95,7 @@ async fn a_nul_is_refused_and_its_neighbours_are_applied() {
 
 #[tokio::test]
 async fn rows_that_the_server_refuses_are_found_among_many() {
-    let Some(url) = server("rows_that_the_server_refuses_are_found_among_many") else { return };
+    let Some(url) = Kind::Postgres.address("rows_that_the_server_refuses_are_found_among_many") else { return };
     let fixture = fixture();
     let store = Store::fresh(&url, fixture.catalog());
     let mut sink = store.sink();

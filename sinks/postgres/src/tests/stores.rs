@@ -6,8 +6,9 @@ use tidemark_log::{LogIdentity, Share};
 use tidemark_schemas::Catalog;
 use tidemark_sink_core::SinkError;
 use tidemark_sink_core::contract::{Fixture, LOG, StoreHarness};
+use tidemark_test_support::Kind;
 
-use super::harness::{Store, server, told};
+use super::harness::{Store, told};
 use crate::PostgresOptions;
 
 fn fixture() -> Fixture {
@@ -28,7 +29,7 @@ fn field(name: &str, kind: &str) -> String {
 
 #[tokio::test]
 async fn cells_have_their_types() {
-    let Some(url) = server("cells_have_their_types") else { return };
+    let Some(url) = Kind::Postgres.address("cells_have_their_types") else { return };
     let fixture = fixture();
     let store = Store::fresh(&url, fixture.catalog());
     let mut sink = store.sink();
@@ -75,7 +76,7 @@ async fn cells_have_their_types() {
 
 #[tokio::test]
 async fn a_new_field_adds_a_column_and_the_table_is_read_again() {
-    let Some(url) = server("a_new_field_adds_a_column_and_the_table_is_read_again") else { return };
+    let Some(url) = Kind::Postgres.address("a_new_field_adds_a_column_and_the_table_is_read_again") else { return };
     let (text, amount) = (field("colour", "\"string\""), field("motto", "\"string\""));
     let (old, new) = (voucher("", &text), voucher("", &amount));
     let mut store = Store::fresh(&url, old.catalog());
@@ -101,7 +102,7 @@ async fn a_new_field_adds_a_column_and_the_table_is_read_again() {
 
 #[tokio::test]
 async fn a_changed_type_is_refused_and_a_reset_makes_the_table_anew() {
-    let Some(url) = server("a_changed_type_is_refused_and_a_reset_makes_the_table_anew") else { return };
+    let Some(url) = Kind::Postgres.address("a_changed_type_is_refused_and_a_reset_makes_the_table_anew") else { return };
     let (old, new) = (voucher("", &field("worth", "\"long\"")), voucher("", &field("worth", "\"string\"")));
     let mut store = Store::fresh(&url, old.catalog());
     store.sink().open(LOG, &Share::All).await.unwrap();
@@ -119,7 +120,7 @@ async fn a_changed_type_is_refused_and_a_reset_makes_the_table_anew() {
 
 #[tokio::test]
 async fn partitions_come_with_their_values_and_a_record_moves() {
-    let Some(url) = server("partitions_come_with_their_values_and_a_record_moves") else { return };
+    let Some(url) = Kind::Postgres.address("partitions_come_with_their_values_and_a_record_moves") else { return };
     let fixture = voucher(r#","relational":{"partition_by":"shop"}"#, &field("shop", "\"string\""));
     let store = Store::fresh(&url, fixture.catalog());
     let mut sink = store.sink();
@@ -151,7 +152,7 @@ async fn partitions_come_with_their_values_and_a_record_moves() {
 
 #[tokio::test]
 async fn a_dropped_table_is_made_and_filled_anew() {
-    let Some(url) = server("a_dropped_table_is_made_and_filled_anew") else { return };
+    let Some(url) = Kind::Postgres.address("a_dropped_table_is_made_and_filled_anew") else { return };
     let fixture = fixture();
     let store = Store::fresh(&url, fixture.catalog());
     let mut sink = store.sink();
@@ -168,7 +169,7 @@ async fn a_dropped_table_is_made_and_filled_anew() {
 
 #[tokio::test]
 async fn refusals_name_the_place_and_the_remedy() {
-    let Some(url) = server("refusals_name_the_place_and_the_remedy") else { return };
+    let Some(url) = Kind::Postgres.address("refusals_name_the_place_and_the_remedy") else { return };
     let fixture = fixture();
     let open = async |options: PostgresOptions| {
         let mut sink = crate::relational(options, fixture.catalog().clone());
@@ -207,7 +208,7 @@ async fn refusals_name_the_place_and_the_remedy() {
 
 #[tokio::test]
 async fn check_tells_version_rows_and_what_is_in_the_way() {
-    let Some(url) = server("check_tells_version_rows_and_what_is_in_the_way") else { return };
+    let Some(url) = Kind::Postgres.address("check_tells_version_rows_and_what_is_in_the_way") else { return };
     let fixture = fixture();
     let store = Store::fresh(&url, fixture.catalog());
     let before = store.sink().check(LOG).await;
@@ -259,7 +260,7 @@ async fn index_comes(store: &Store, name: &str) {
 
 #[tokio::test]
 async fn indexes_come_when_the_first_fill_is_over() {
-    let Some(url) = server("indexes_come_when_the_first_fill_is_over") else { return };
+    let Some(url) = Kind::Postgres.address("indexes_come_when_the_first_fill_is_over") else { return };
     let fixture = fixture();
     let many: Vec<_> = (0..600).map(|number| fixture.customer(&format!("C{number:04}"), "张三", number + 1)).collect();
     let some = "SELECT count(*) FROM pg_indexes WHERE schemaname = current_schema() AND indexname = 'customer_consultant_code'";

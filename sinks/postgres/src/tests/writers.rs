@@ -8,8 +8,9 @@ use tidemark_log::Share;
 use tidemark_schemas::Catalog;
 use tidemark_sink_core::contract::{Fixture, LOG, StoreHarness};
 use tidemark_sink_core::{Sink, SinkBatch, SinkError};
+use tidemark_test_support::Kind;
 
-use super::harness::{Store, server, told};
+use super::harness::{Store, told};
 
 fn fixture() -> Fixture {
     Fixture::new(Catalog::built_in())
@@ -36,7 +37,7 @@ async fn is_stale(sink: &mut Box<dyn Sink>, batch: &SinkBatch) -> bool {
 
 #[tokio::test]
 async fn each_share_has_its_own_writer() {
-    let Some(url) = server("each_share_has_its_own_writer") else { return };
+    let Some(url) = Kind::Postgres.address("each_share_has_its_own_writer") else { return };
     let fixture = fixture();
     let store = Store::fresh(&url, fixture.catalog());
     let (mut one, mut other) = (store.sink(), store.sink());
@@ -69,7 +70,7 @@ async fn each_share_has_its_own_writer() {
 #[tokio::test]
 async fn a_worker_that_was_stopped_in_mid_batch_does_not_hold_up_its_successor() {
     let name = "a_worker_that_was_stopped_in_mid_batch_does_not_hold_up_its_successor";
-    let Some(url) = server(name) else { return };
+    let Some(url) = Kind::Postgres.address(name) else { return };
     let fixture = fixture();
     let store = Store::fresh(&url, fixture.catalog());
     let mut sink = store.sink();
@@ -91,7 +92,7 @@ async fn a_worker_that_was_stopped_in_mid_batch_does_not_hold_up_its_successor()
 #[tokio::test]
 async fn a_server_that_ends_connections_is_unavailable_and_then_goes_on() {
     let name = "a_server_that_ends_connections_is_unavailable_and_then_goes_on";
-    let Some(url) = server(name) else { return };
+    let Some(url) = Kind::Postgres.address(name) else { return };
     let fixture = fixture();
     let store = Store::fresh(&url, fixture.catalog());
     let mut options = store.options();
@@ -110,7 +111,7 @@ async fn a_server_that_ends_connections_is_unavailable_and_then_goes_on() {
 
 #[tokio::test]
 async fn two_lanes_write_what_one_does() {
-    let Some(url) = server("two_lanes_write_what_one_does") else { return };
+    let Some(url) = Kind::Postgres.address("two_lanes_write_what_one_does") else { return };
     let fixture = fixture();
     let states: Vec<_> = (0..4_000_u64)
         .map(|number| {

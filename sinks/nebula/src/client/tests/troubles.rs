@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use tidemark_test_support::Kind;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::ring;
@@ -13,7 +14,6 @@ use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 use super::super::{ClientError, ClientOptions, Properties, Secret, Session, Tls, Value};
 use super::proxy::{Fate, Proxy};
 use crate::ngql::Name;
-use crate::tests::harness::{address, skipped};
 
 fn options(addresses: &[&str]) -> Arc<ClientOptions> {
     Arc::new(ClientOptions {
@@ -33,15 +33,13 @@ async fn one(session: &mut Session, statement: &str) -> Result<Vec<Vec<Value>>, 
 
 #[tokio::test]
 async fn an_expired_session_is_replaced_and_its_space_chosen_again() {
-    if skipped("an_expired_session_is_replaced_and_its_space_chosen_again") {
-        return;
-    }
+    let Some(address) = Kind::Nebula.address("an_expired_session_is_replaced_and_its_space_chosen_again") else { return };
     let calls = Arc::new(AtomicUsize::new(0));
     let (logins, uses) = (Arc::new(AtomicUsize::new(0)), Arc::clone(&calls));
     let seen = Arc::clone(&logins);
     let expires = Arc::new(AtomicUsize::new(0));
     let armed = Arc::clone(&expires);
-    let proxy = Proxy::start(&address().unwrap(), move |call| {
+    let proxy = Proxy::start(&address, move |call| {
         if call.contains("authenticate") {
             seen.fetch_add(1, Ordering::SeqCst);
         }
@@ -54,7 +52,7 @@ async fn an_expired_session_is_replaced_and_its_space_chosen_again() {
         Fate::Pass
     })
     .await;
-    let mut admin = Session::new(&options(&[&address().unwrap()]), None, 0);
+    let mut admin = Session::new(&options(&[&address]), None, 0);
     one(&mut admin, "CREATE SPACE IF NOT EXISTS `client_tests`(vid_type = FIXED_STRING(8))").await.unwrap();
     let space = Name::fixed("client_tests");
     while admin.choose(&space).await.is_err() {
@@ -71,13 +69,11 @@ async fn an_expired_session_is_replaced_and_its_space_chosen_again() {
 
 #[tokio::test]
 async fn a_dead_address_is_passed_over_and_a_broken_connection_left() {
-    if skipped("a_dead_address_is_passed_over_and_a_broken_connection_left") {
-        return;
-    }
+    let Some(address) = Kind::Nebula.address("a_dead_address_is_passed_over_and_a_broken_connection_left") else { return };
     // Bound and let go: nobody listens there.
     let dead = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().to_string();
-    let proxy = Proxy::start(&address().unwrap(), |_| Fate::Pass).await;
-    let mut session = Session::new(&options(&[&dead, &proxy.address, &address().unwrap()]), None, 0);
+    let proxy = Proxy::start(&address, |_| Fate::Pass).await;
+    let mut session = Session::new(&options(&[&dead, &proxy.address, &address]), None, 0);
     one(&mut session, "YIELD 1 AS a").await.unwrap();
     for fate in [Fate::Cut, Fate::CutAfter] {
         proxy.rule(move |_| fate.clone());
@@ -88,7 +84,7 @@ async fn a_dead_address_is_passed_over_and_a_broken_connection_left() {
         // A statement that may have been run is not run again; the next one goes to another address.
         assert_eq!(one(&mut session, "YIELD 3 AS a").await.unwrap(), [[Value::Int(3)]]);
         proxy.rule(|_| Fate::Pass);
-        session = Session::new(&options(&[&proxy.address, &address().unwrap()]), None, 0);
+        session = Session::new(&options(&[&proxy.address, &address]), None, 0);
         one(&mut session, "YIELD 1 AS a").await.unwrap();
     }
     proxy.rule(|_| Fate::Cut);
@@ -102,10 +98,8 @@ async fn a_dead_address_is_passed_over_and_a_broken_connection_left() {
 
 #[tokio::test]
 async fn a_late_answer_closes_the_connection() {
-    if skipped("a_late_answer_closes_the_connection") {
-        return;
-    }
-    let proxy = Proxy::start(&address().unwrap(), |_| Fate::Pass).await;
+    let Some(address) = Kind::Nebula.address("a_late_answer_closes_the_connection") else { return };
+    let proxy = Proxy::start(&address, |_| Fate::Pass).await;
     let mut session = Session::new(&options(&[&proxy.address]), None, 0);
     one(&mut session, "YIELD 1 AS a").await.unwrap();
     proxy.rule(|call| if call.contains("YIELD 2") { Fate::RepeatLast } else { Fate::Pass });
@@ -118,11 +112,8 @@ async fn a_late_answer_closes_the_connection() {
 
 #[tokio::test]
 async fn an_answer_that_never_comes_is_given_up() {
-    if skipped("an_answer_that_never_comes_is_given_up") {
-        return;
-    }
-    let proxy =
-        Proxy::start(&address().unwrap(), |call| if call.contains("YIELD 2") { Fate::Withhold } else { Fate::Pass }).await;
+    let Some(address) = Kind::Nebula.address("an_answer_that_never_comes_is_given_up") else { return };
+    let proxy = Proxy::start(&address, |call| if call.contains("YIELD 2") { Fate::Withhold } else { Fate::Pass }).await;
     let options = options(&[&proxy.address]);
     let impatient = ClientOptions { request_timeout: Duration::from_millis(300), ..Arc::into_inner(options).unwrap() };
     let mut session = Session::new(&Arc::new(impatient), None, 0);
@@ -135,11 +126,8 @@ async fn an_answer_that_never_comes_is_given_up() {
 
 #[tokio::test]
 async fn a_call_given_up_half_way_leaves_no_answer_for_the_next() {
-    if skipped("a_call_given_up_half_way_leaves_no_answer_for_the_next") {
-        return;
-    }
-    let proxy =
-        Proxy::start(&address().unwrap(), |call| if call.contains("YIELD 2") { Fate::Withhold } else { Fate::Pass }).await;
+    let Some(address) = Kind::Nebula.address("a_call_given_up_half_way_leaves_no_answer_for_the_next") else { return };
+    let proxy = Proxy::start(&address, |call| if call.contains("YIELD 2") { Fate::Withhold } else { Fate::Pass }).await;
     let mut session = Session::new(&options(&[&proxy.address]), None, 0);
     one(&mut session, "YIELD 1 AS a").await.unwrap();
     let given_up = tokio::time::timeout(Duration::from_millis(50), one(&mut session, "YIELD 2 AS a")).await;
@@ -149,10 +137,7 @@ async fn a_call_given_up_half_way_leaves_no_answer_for_the_next() {
 
 #[tokio::test]
 async fn a_reply_beyond_the_bound_and_a_wrong_password_are_refused() {
-    if skipped("a_reply_beyond_the_bound_and_a_wrong_password_are_refused") {
-        return;
-    }
-    let address = address().unwrap();
+    let Some(address) = Kind::Nebula.address("a_reply_beyond_the_bound_and_a_wrong_password_are_refused") else { return };
     let small = ClientOptions { reply_bytes_max: 1_000, ..Arc::into_inner(options(&[&address])).unwrap() };
     let mut session = Session::new(&Arc::new(small), None, 0);
     let long = format!("YIELD \"{}\" AS a", "x".repeat(2_000));
@@ -171,12 +156,10 @@ async fn a_reply_beyond_the_bound_and_a_wrong_password_are_refused() {
 
 #[tokio::test]
 async fn sessions_are_given_back() {
-    if skipped("sessions_are_given_back") {
-        return;
-    }
+    let Some(address) = Kind::Nebula.address("sessions_are_given_back") else { return };
     // More than a server gives to one user: only what was given back can be had again.
     for _ in 0..320 {
-        let mut session = Session::new(&options(&[&address().unwrap()]), None, 0);
+        let mut session = Session::new(&options(&[&address]), None, 0);
         one(&mut session, "YIELD 1 AS a").await.unwrap();
     }
 }
@@ -196,11 +179,9 @@ fn acceptor() -> (TlsAcceptor, String) {
 
 #[tokio::test]
 async fn tls_is_spoken_with_those_whom_the_authority_vouches_for() {
-    if skipped("tls_is_spoken_with_those_whom_the_authority_vouches_for") {
-        return;
-    }
+    let Some(address) = Kind::Nebula.address("tls_is_spoken_with_those_whom_the_authority_vouches_for") else { return };
     let (acceptor, certificate) = acceptor();
-    let proxy = Proxy::start_with(&address().unwrap(), |_| Fate::Pass, Some(acceptor)).await;
+    let proxy = Proxy::start_with(&address, |_| Fate::Pass, Some(acceptor)).await;
     let folder = tempfile::tempdir().unwrap();
     let authority = folder.path().join("server.pem");
     std::fs::write(&authority, certificate).unwrap();
