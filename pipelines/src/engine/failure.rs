@@ -5,6 +5,7 @@
 use tidemark_connector_core::ConnectorError;
 use tidemark_log::LogError;
 use tidemark_sink_core::SinkError;
+use tidemark_sink_core::report::told;
 
 use crate::fold::cache::CacheError;
 
@@ -43,7 +44,7 @@ impl From<LogError> for Failure {
             LogError::Damaged(_) | LogError::Settings(_) => Class::Operator,
             LogError::NoSuchTopic(_) | LogError::Fatal { .. } => Class::Fatal,
         };
-        Self::new(class, chain(&error))
+        Self::new(class, told(&error))
     }
 }
 
@@ -56,7 +57,7 @@ impl From<SinkError> for Failure {
             SinkError::ForeignLog(_) => Class::Operator,
             SinkError::Rejected(_) | SinkError::Fatal { .. } => Class::Fatal,
         };
-        Self::new(class, chain(&error))
+        Self::new(class, told(&error))
     }
 }
 
@@ -68,27 +69,12 @@ impl From<ConnectorError> for Failure {
             ConnectorError::Fenced(_) => Class::Superseded,
             ConnectorError::Fatal(_) => Class::Fatal,
         };
-        Self::new(class, chain(&error))
+        Self::new(class, told(&error))
     }
 }
 
 impl From<CacheError> for Failure {
     fn from(error: CacheError) -> Self {
-        Self::new(Class::Unavailable, chain(&error))
+        Self::new(Class::Unavailable, told(&error))
     }
-}
-
-/// An error and its causes in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let next = error.to_string();
-        if !text.ends_with(&next) {
-            text.push_str(": ");
-            text.push_str(&next);
-        }
-        cause = error.source();
-    }
-    text
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use clickhouse::error::Error;
 use tidemark_sink_core::SinkError;
+use tidemark_sink_core::report::told;
 
 /// How the store is built anew.
 pub(crate) const REBUILD: &str = "`tidemark init --force-rebuild` empties the stores and fills them anew from the log";
@@ -96,14 +97,14 @@ impl From<Error> for StoreError {
         match error {
             Error::BadResponse(text) => Self::of_server(&text),
             Error::Network(_) | Error::TimedOut | Error::NotEnoughData => {
-                Self { code: None, class: Class::Passing, text: with_causes(&error) }
+                Self { code: None, class: Class::Passing, text: told(&error) }
             }
             Error::Unsupported(text) => {
                 let text =
                     format!("{}; name an http:// address, behind a proxy where the way must be encrypted", shortened(&text));
                 Self { code: None, class: Class::Fatal, text }
             }
-            other => Self { code: None, class: Class::Fatal, text: shortened(&with_causes(&other)) },
+            other => Self { code: None, class: Class::Fatal, text: shortened(&told(&other)) },
         }
     }
 }
@@ -174,18 +175,6 @@ fn shortened(text: &str) -> String {
         short.push('…');
     }
     short
-}
-
-fn with_causes(error: &Error) -> String {
-    // The client's texts show the first cause; those below it say what really happened.
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error).and_then(std::error::Error::source);
-    while let Some(inner) = cause {
-        text.push_str(": ");
-        text.push_str(&inner.to_string());
-        cause = inner.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use tidemark_log::Share;
 use tidemark_schemas::Catalog;
 use tidemark_sink_core::contract::{Fixture, LOG, StoreHarness};
+use tidemark_sink_core::report::told;
 use tidemark_sink_core::{Role, SinkError};
 use tidemark_test_support::Kind;
 
@@ -11,17 +12,6 @@ use crate::ClickHouseOptions;
 
 fn fixture() -> Fixture {
     Fixture::new(Catalog::built_in())
-}
-
-/// The error with all its causes.
-fn told(error: &SinkError) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(inner) = cause {
-        text = format!("{text}: {inner}");
-        cause = inner.source();
-    }
-    text
 }
 
 #[tokio::test]

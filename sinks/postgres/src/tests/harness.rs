@@ -6,8 +6,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
 use tidemark_schemas::Catalog;
+use tidemark_sink_core::Sink;
 use tidemark_sink_core::contract::{StoreHarness, StoredRow};
-use tidemark_sink_core::{Sink, SinkError};
 use uuid::Uuid;
 
 use crate::PostgresOptions;
@@ -98,9 +98,4 @@ impl StoreHarness for Store {
         }
         rows
     }
-}
-
-/// The error with all its causes.
-pub(crate) fn told(error: &SinkError) -> String {
-    tidemark_sink_core::report::told(error)
 }

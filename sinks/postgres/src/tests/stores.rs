@@ -6,9 +6,10 @@ use tidemark_log::{LogIdentity, Share};
 use tidemark_schemas::Catalog;
 use tidemark_sink_core::SinkError;
 use tidemark_sink_core::contract::{Fixture, LOG, StoreHarness};
+use tidemark_sink_core::report::told;
 use tidemark_test_support::Kind;
 
-use super::harness::{Store, told};
+use super::harness::Store;
 use crate::PostgresOptions;
 
 fn fixture() -> Fixture {

@@ -7,10 +7,11 @@ use sqlx::Connection;
 use tidemark_log::Share;
 use tidemark_schemas::Catalog;
 use tidemark_sink_core::contract::{Fixture, LOG, StoreHarness};
+use tidemark_sink_core::report::told;
 use tidemark_sink_core::{Sink, SinkBatch, SinkError};
 use tidemark_test_support::Kind;
 
-use super::harness::{Store, told};
+use super::harness::Store;
 
 fn fixture() -> Fixture {
     Fixture::new(Catalog::built_in())

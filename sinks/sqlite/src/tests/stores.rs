@@ -6,23 +6,13 @@ use std::time::Duration;
 use tidemark_log::Share;
 use tidemark_schemas::Catalog;
 use tidemark_sink_core::contract::{Fixture, LOG, StoreHarness};
+use tidemark_sink_core::report::told;
 use tidemark_sink_core::{Role, SinkError};
 
 use super::harness::{KINDS, Kind, Store};
 
 fn fixture() -> Fixture {
     Fixture::new(Catalog::built_in())
-}
-
-/// The error with all its causes.
-fn told(error: &SinkError) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(inner) = cause {
-        text = format!("{text}: {inner}");
-        cause = inner.source();
-    }
-    text
 }
 
 fn without_folder(text: &str, store: &Store) -> String {
