@@ -4,20 +4,18 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 
 use crate::place::{IDENTITY, Place, degraded};
-use crate::store::{Content, MemorySink, POISON};
+use crate::store::{Content, Hindrance, POISON};
 use crate::thing::{self, Spec, delete, insert, listed, update};
-use async_trait::async_trait;
 use serde_json::json;
 use tidemark_connector_core::progress::load_topic;
 use tidemark_connector_core::receipt::Receipt;
-use tidemark_log::{Append, Log, LogIdentity, ReadLimit, Share, Topics};
+use tidemark_log::{Append, Log, LogIdentity, ReadLimit, Topics};
 use tidemark_pipelines::dead_letters::{self, DeadLetterError, RedriveError};
 use tidemark_pipelines::engine::BatchLimits;
 use tidemark_pipelines::status::StageState;
 use tidemark_schemas::Catalog;
 use tidemark_schemas::codec::encode_change;
-use tidemark_sink_core::port::StoreReport;
-use tidemark_sink_core::{Applied, Role, Sink, SinkBatch, SinkError, StorePosition};
+use tidemark_sink_core::{Role, SinkError};
 
 fn row(code: &str, a: &str) -> serde_json::Value {
     json!({"code": code, "name": "n", "a": a})
@@ -261,42 +259,16 @@ async fn a_schema_that_nobody_published_ends_as_a_letter() {
 
 /// A store that is away for a number of openings.
 struct Away {
-    inner: MemorySink,
     openings: u32,
 }
 
-#[async_trait]
-impl Sink for Away {
-    fn role(&self) -> Role {
-        self.inner.role()
-    }
-
-    async fn open(&mut self, log: LogIdentity, share: &Share) -> Result<Vec<StorePosition>, SinkError> {
-        if self.openings > 0 {
-            self.openings -= 1;
-            return Err(SinkError::Unavailable { step: "opening graph.db".to_owned(), cause: "database is locked".into() });
+impl Hindrance for Away {
+    fn open(&mut self) -> Result<(), SinkError> {
+        if self.openings == 0 {
+            return Ok(());
         }
-        self.inner.open(log, share).await
-    }
-
-    async fn apply(&mut self, batch: &SinkBatch) -> Result<Applied, SinkError> {
-        self.inner.apply(batch).await
-    }
-
-    async fn positions(&self) -> Result<Vec<StorePosition>, SinkError> {
-        self.inner.positions().await
-    }
-
-    async fn filled_from(&self) -> Result<Option<LogIdentity>, SinkError> {
-        self.inner.filled_from().await
-    }
-
-    async fn check(&self, log: LogIdentity) -> StoreReport {
-        self.inner.check(log).await
-    }
-
-    async fn reset(&mut self) -> Result<(), SinkError> {
-        self.inner.reset().await
+        self.openings -= 1;
+        Err(SinkError::Unavailable { step: "opening graph.db".to_owned(), cause: "database is locked".into() })
     }
 }
 
@@ -304,7 +276,7 @@ impl Sink for Away {
 async fn a_store_that_is_away_delays_itself_alone_and_catches_up() {
     let place = Place::new().await;
     let (graph, relational): (Arc<Mutex<Content>>, Arc<Mutex<Content>>) = (Arc::default(), Arc::default());
-    let away = Box::new(Away { inner: *place.sink(Role::Graph, &graph), openings: 20 });
+    let away = Box::new(place.sink(Role::Graph, &graph).hindered(Away { openings: 20 }));
     let pipeline = place.pipeline.clone();
     let check = async {
         place.publish(&[insert("crm", row("K", "1"))]).await;

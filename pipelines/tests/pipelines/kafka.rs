@@ -35,8 +35,7 @@ impl Worker {
     pub(crate) async fn start(broker: &str, prefix: &str, content: &Arc<Mutex<Content>>) -> Self {
         let chaos = Chaos::new(0);
         chaos.calm();
-        let sink = Box::new(MemorySink { role: Role::Relational, content: Arc::clone(content), chaos });
-        Self::with(broker, prefix, Some(sink)).await
+        Self::with(broker, prefix, Some(Box::new(MemorySink::new(Role::Relational, content, &chaos)))).await
     }
 
     pub(crate) async fn fold_alone(broker: &str, prefix: &str) -> Self {

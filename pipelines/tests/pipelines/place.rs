@@ -76,7 +76,7 @@ impl Place {
     }
 
     pub(crate) fn sink(&self, role: Role, content: &Arc<Mutex<Content>>) -> Box<MemorySink> {
-        Box::new(MemorySink { role, content: Arc::clone(content), chaos: Arc::clone(&self.chaos) })
+        Box::new(MemorySink::new(role, content, &self.chaos))
     }
 
     /// Runs the fold and this sink until both have passed everything, then stops them.

@@ -11,12 +11,11 @@ use tidemark_log::{
     Append, Assignment, Bounds, Log, LogError, LogIdentity, Membership, ReadLimit, RecordBatch, Share, TopicSpec,
 };
 use tidemark_pipelines::engine::{BatchLimits, Pipeline};
-use tidemark_sink_core::port::StoreReport;
-use tidemark_sink_core::{Applied, Role, Sink, SinkBatch, SinkError, StorePosition};
+use tidemark_sink_core::{Role, SinkError};
 use tokio::sync::{Semaphore, watch};
 
 use crate::place::Place;
-use crate::store::{Content, MemorySink};
+use crate::store::{Content, Hindrance};
 use crate::thing::insert;
 
 /// A log whose memberships say what the test says.
@@ -99,7 +98,6 @@ impl Log for Grouped {
 
 /// A store that takes a batch only when the test lets it.
 struct Slow {
-    inner: MemorySink,
     /// Batches that were begun.
     begun: watch::Sender<u32>,
     allowed: Arc<Semaphore>,
@@ -107,36 +105,15 @@ struct Slow {
 }
 
 #[async_trait]
-impl Sink for Slow {
-    fn role(&self) -> Role {
-        self.inner.role()
-    }
-
-    async fn open(&mut self, log: LogIdentity, share: &Share) -> Result<Vec<StorePosition>, SinkError> {
+impl Hindrance for Slow {
+    fn open(&mut self) -> Result<(), SinkError> {
         self.opened.fetch_add(1, Ordering::SeqCst);
-        self.inner.open(log, share).await
+        Ok(())
     }
 
-    async fn apply(&mut self, batch: &SinkBatch) -> Result<Applied, SinkError> {
+    async fn apply(&mut self) {
         self.begun.send_modify(|begun| *begun += 1);
         self.allowed.acquire().await.unwrap().forget();
-        self.inner.apply(batch).await
-    }
-
-    async fn positions(&self) -> Result<Vec<StorePosition>, SinkError> {
-        self.inner.positions().await
-    }
-
-    async fn filled_from(&self) -> Result<Option<LogIdentity>, SinkError> {
-        self.inner.filled_from().await
-    }
-
-    async fn check(&self, log: LogIdentity) -> StoreReport {
-        self.inner.check(log).await
-    }
-
-    async fn reset(&mut self) -> Result<(), SinkError> {
-        self.inner.reset().await
     }
 }
 
@@ -154,8 +131,8 @@ async fn what_is_revoked_is_drained_and_what_is_lost_is_dropped() {
     let content: Arc<Mutex<Content>> = Arc::default();
     let (allowed, opened) = (Arc::new(Semaphore::new(0)), Arc::new(AtomicU32::new(0)));
     let (begun, mut seen) = watch::channel(0);
-    let inner = *place.sink(Role::Relational, &content);
-    let sink = Slow { inner, begun, allowed: Arc::clone(&allowed), opened: Arc::clone(&opened) };
+    let slow = Slow { begun, allowed: Arc::clone(&allowed), opened: Arc::clone(&opened) };
+    let sink = place.sink(Role::Relational, &content).hindered(slow);
     let rows = || content.lock().unwrap().rows.len();
     let mut held = group.held.subscribe();
 

@@ -86,7 +86,7 @@ impl World {
 
     fn sink(&self, role: Role) -> Box<MemorySink> {
         let content = self.stores.iter().find(|(of, _)| *of == role).unwrap();
-        Box::new(MemorySink { role, content: Arc::clone(&content.1), chaos: Arc::clone(&self.chaos) })
+        Box::new(MemorySink::new(role, &content.1, &self.chaos))
     }
 
     /// Runs all stages until they end; each is now and then cut off in the middle and started again.

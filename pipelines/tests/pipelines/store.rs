@@ -30,14 +30,40 @@ impl Content {
     }
 }
 
+/// What a test puts in the way of a store.
+#[async_trait]
+pub(crate) trait Hindrance: Send + Sync {
+    /// Before the store is opened; what it says is the store's answer.
+    fn open(&mut self) -> Result<(), SinkError> {
+        Ok(())
+    }
+
+    /// Before a batch is applied, as long as it likes.
+    async fn apply(&mut self) {}
+}
+
+/// Nothing in the way.
+struct Free;
+
+impl Hindrance for Free {}
+
 /// One of several sinks over the same content.
 pub(crate) struct MemorySink {
-    pub(crate) role: Role,
-    pub(crate) content: Arc<Mutex<Content>>,
-    pub(crate) chaos: Arc<Chaos>,
+    role: Role,
+    content: Arc<Mutex<Content>>,
+    chaos: Arc<Chaos>,
+    hindrance: Box<dyn Hindrance>,
 }
 
 impl MemorySink {
+    pub(crate) fn new(role: Role, content: &Arc<Mutex<Content>>, chaos: &Arc<Chaos>) -> Self {
+        Self { role, content: Arc::clone(content), chaos: Arc::clone(chaos), hindrance: Box::new(Free) }
+    }
+
+    pub(crate) fn hindered(self, by: impl Hindrance + 'static) -> Self {
+        Self { hindrance: Box::new(by), ..self }
+    }
+
     /// The graph refuses poison; the vector store has no transaction.
     fn refused(&self, batch: &SinkBatch) -> Vec<RejectedRow> {
         let Ok((rows, _)) = batch.collapse() else { return Vec::new() };
@@ -97,6 +123,7 @@ impl Sink for MemorySink {
     }
 
     async fn open(&mut self, _log: LogIdentity, _share: &Share) -> Result<Vec<StorePosition>, SinkError> {
+        self.hindrance.open()?;
         if self.chaos.fault(&format!("open {}", self.role.name())) != Fault::None {
             return Err(self.unavailable());
         }
@@ -104,6 +131,7 @@ impl Sink for MemorySink {
     }
 
     async fn apply(&mut self, batch: &SinkBatch) -> Result<Applied, SinkError> {
+        self.hindrance.apply().await;
         self.chaos.delay().await;
         let fault = self.chaos.fault(&format!("apply {} {}", self.role.name(), batch.len()));
         if fault == Fault::Before {
