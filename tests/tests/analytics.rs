@@ -13,6 +13,7 @@ use tidemark_log::Share;
 use tidemark_schemas::{Catalog, State};
 use tidemark_sink_clickhouse::ClickHouseOptions;
 use tidemark_sink_core::contract::{Fixture, LOG};
+use tidemark_sink_core::views::AnalyticsView;
 use tidemark_sink_core::{Sink, SinkBatch};
 use tidemark_test_support::Kind;
 use tidemark_tests::random::Random;
@@ -52,9 +53,7 @@ async fn both_analytics_stores_give_the_same_figures() {
                  SETTINGS mutations_sync = 2";
     client.query_raw(today).execute().await.unwrap();
 
-    let views: Vec<&str> = tidemark_sink_sqlite::analytics::views::names().collect();
-    assert_eq!(tidemark_sink_clickhouse::views::names().collect::<Vec<_>>(), views);
-    for view in views.into_iter().chain(["consumption_line"]) {
+    for view in AnalyticsView::ALL.iter().map(|view| view.name()).chain(["consumption_line"]) {
         let (columns, rows) = of_sqlite(&file, view);
         let (other_columns, other_rows) = of_clickhouse(&client, view).await;
         assert_eq!(other_columns, columns, "columns of {view}");

@@ -26,7 +26,7 @@ mod report;
 mod statement;
 mod store;
 mod table;
-pub mod views;
+mod views;
 mod write;
 
 use std::fmt;

@@ -1,15 +1,9 @@
-//! The views of the analytics store: what people ask first, under the names and columns of the SQLite store.
+//! The views of the analytics store, in ClickHouse's words; what they say is told in [`tidemark_sink_core::views`].
 //!
-//! Only live rows count. *Paid* is an order whose payment status is PAID or PARTIALLY_REFUNDED; *revenue* is its net amount
-//! less its refund amount. Sums are made of whole fen, so they are exact; each comes as a decimal and in fen.
-//!
-//! What a reader may choose stands in the one row of `tidemark_parameter`: `today` (null = today in the configured zone, by its
-//! offset when the process starts), `inactive_days`, `second_purchase_days`, and `vip_levels` (set from the configuration at each
-//! open): `ALTER TABLE tidemark_parameter UPDATE today = '2026-08-01' WHERE id = 1`. A view is made only where the catalog has what
-//! it reads, so that a catalog of other entities still works.
+//! A reader chooses by `ALTER TABLE tidemark_parameter UPDATE today = '2026-08-01' WHERE id = 1`.
 
 use tidemark_schemas::Catalog;
-use tidemark_schemas::entity::FieldType;
+use tidemark_sink_core::views::{AnalyticsView, Hole, filled};
 
 use crate::statement::{comment, quoted};
 
@@ -40,56 +34,45 @@ impl View {
     }
 }
 
-/// A view with the columns that it reads.
-struct Template {
-    name: &'static str,
-    needs: &'static [(&'static str, &'static [&'static str])],
-    sql: &'static str,
+/// The views that this catalog makes possible, in the order in which they are made.
+pub(crate) fn possible(catalog: &Catalog, utc_offset: i32) -> Vec<View> {
+    AnalyticsView::possible(catalog).into_iter().map(|view| made(view, utc_offset)).collect()
 }
 
-const PAID: &[&str] = &[
-    "order_number",
-    "customer_code",
-    "institution_code",
-    "order_date",
-    "department",
-    "payment_status",
-    "net_amount",
-    "refund_amount",
-];
+/// The view, its days `utc_offset` seconds before those of UTC.
+pub(crate) fn made(view: AnalyticsView, utc_offset: i32) -> View {
+    let select = filled(select(view), |hole| match hole {
+        Hole::Fen(decimal) => format!("toInt64(toDecimal128({decimal}, 2) * 100)"),
+        Hole::Yuan(fen) => format!("divideDecimal(toDecimal128({fen}, 0), toDecimal128(100, 0), 2)"),
+        Hole::UtcOffset => utc_offset.to_string(),
+    });
+    View { name: view.name().to_owned(), title: view.name().to_owned(), select }
+}
 
-/// In the order in which they are made: a later one may read an earlier one.
-const VIEWS: [Template; 7] = [
-    Template {
-        name: "paid_order",
-        needs: &[("consumption", PAID)],
-        sql: "SELECT key, order_number, customer_code, institution_code, order_date, department,
+fn select(view: AnalyticsView) -> &'static str {
+    match view {
+        AnalyticsView::PaidOrder => {
+            "SELECT key, order_number, customer_code, institution_code, order_date, department,
   {fen:net_amount} AS net_fen, coalesce({fen:refund_amount}, 0) AS refund_fen,
   {fen:net_amount} - coalesce({fen:refund_amount}, 0) AS revenue_fen
 FROM consumption
-WHERE payment_status IN ('PAID', 'PARTIALLY_REFUNDED')",
-    },
-    Template {
-        name: "revenue_daily",
-        needs: &[("consumption", PAID)],
-        sql: "SELECT order_date, institution_code, count() AS orders,
+WHERE payment_status IN ('PAID', 'PARTIALLY_REFUNDED')"
+        }
+        AnalyticsView::RevenueDaily => {
+            "SELECT order_date, institution_code, count() AS orders,
   {yuan:sum(paid_order.revenue_fen)} AS revenue, sum(paid_order.revenue_fen) AS revenue_fen
-FROM paid_order GROUP BY order_date, institution_code",
-    },
-    Template {
-        name: "revenue_by_department",
-        needs: &[("consumption", PAID)],
-        sql: "SELECT department, count() AS orders,
+FROM paid_order GROUP BY order_date, institution_code"
+        }
+        AnalyticsView::RevenueByDepartment => {
+            "SELECT department, count() AS orders,
   {yuan:sum(paid_order.revenue_fen)} AS revenue, sum(paid_order.revenue_fen) AS revenue_fen
-FROM paid_order GROUP BY department",
-    },
-    Template {
-        name: "revenue_by_product",
-        needs: &[("consumption", PAID)],
-        // An order's refund is spread over its lines by their net amounts; each line takes what the lines up to it take less
-        // what those before it took, so that the shares add up to the refund to the fen. An order is one row here, its lines are
-        // arrays: no join, and no window.
-        sql: "WITH owner AS (
+FROM paid_order GROUP BY department"
+        }
+        AnalyticsView::RevenueByProduct => {
+            // An order's refund is spread over its lines by their net amounts; each line takes what the lines up to it take less
+            // what those before it took, so that the shares add up to the refund to the fen. An order is one row here, its lines are
+            // arrays: no join, and no window.
+            "WITH owner AS (
   SELECT key, coalesce({fen:refund_amount}, 0) AS refund_fen,
     `lines_item.item_type` AS types, `lines_item.item_code` AS codes, `lines_item.item_name` AS names,
     `lines_item.quantity` AS quantities,
@@ -109,12 +92,10 @@ FROM paid_order GROUP BY department",
 )
 SELECT item_type, item_code, max(share.item_name) AS item_name, uniqExact(key) AS orders, sum(share.quantity) AS quantity,
   {yuan:sum(share.revenue_fen)} AS revenue, sum(share.revenue_fen) AS revenue_fen
-FROM share GROUP BY item_type, item_code",
-    },
-    Template {
-        name: "vip_consumption",
-        needs: &[("consumption", PAID), ("customer", &["customer_code", "institution_code", "vip_level"])],
-        sql: "WITH paid AS (
+FROM share GROUP BY item_type, item_code"
+        }
+        AnalyticsView::VipConsumption => {
+            "WITH paid AS (
   SELECT assumeNotNull(customer_code) AS customer, count() AS orders, sum(paid_order.revenue_fen) AS revenue_fen,
     max(order_date) AS last_order_date
   FROM paid_order WHERE customer_code IS NOT NULL GROUP BY customer
@@ -123,15 +104,10 @@ SELECT c.customer_code AS customer_code, c.institution_code AS institution_code,
   ifNull(paid.orders, 0) AS orders, {yuan:ifNull(paid.revenue_fen, 0)} AS revenue,
   ifNull(paid.revenue_fen, 0) AS revenue_fen, paid.last_order_date AS last_order_date
 FROM customer AS c LEFT JOIN paid ON paid.customer = c.customer_code
-WHERE has((SELECT vip_levels FROM tidemark_parameter FINAL), coalesce(c.vip_level, ''))",
-    },
-    Template {
-        name: "inactive_customers",
-        needs: &[
-            ("consumption", PAID),
-            ("customer", &["customer_code", "institution_code", "vip_level", "first_visit_date", "last_visit_date"]),
-        ],
-        sql: "WITH paid AS (
+WHERE has((SELECT vip_levels FROM tidemark_parameter FINAL), coalesce(c.vip_level, ''))"
+        }
+        AnalyticsView::InactiveCustomers => {
+            "WITH paid AS (
   SELECT assumeNotNull(customer_code) AS customer, max(order_date) AS last_order_date
   FROM paid_order WHERE customer_code IS NOT NULL GROUP BY customer
 ), active AS (
@@ -145,12 +121,10 @@ SELECT customer_code, institution_code, vip_level, last_visit_date, last_order_d
   dateDiff('day', last_active_date,
     coalesce((SELECT today FROM tidemark_parameter FINAL), toDate32(now('UTC') + toIntervalSecond({utc_offset})))) AS inactive_days
 FROM active
-WHERE inactive_days > (SELECT tidemark_parameter.inactive_days FROM tidemark_parameter FINAL)",
-    },
-    Template {
-        name: "second_purchase_rate",
-        needs: &[("consumption", PAID)],
-        sql: "WITH customer_purchases AS (
+WHERE inactive_days > (SELECT tidemark_parameter.inactive_days FROM tidemark_parameter FINAL)"
+        }
+        AnalyticsView::SecondPurchaseRate => {
+            "WITH customer_purchases AS (
   SELECT arraySort(groupArray((assumeNotNull(order_date), order_number, institution_code))) AS purchases,
     formatDateTime(purchases[1].1, '%Y-%m') AS month, purchases[1].3 AS first_institution_code,
     length(purchases) > 1 AND dateDiff('day', purchases[1].1, purchases[2].1)
@@ -159,61 +133,7 @@ WHERE inactive_days > (SELECT tidemark_parameter.inactive_days FROM tidemark_par
 )
 SELECT month, first_institution_code AS institution_code, count() AS new_customers, countIf(is_second) AS with_second,
   round(with_second / new_customers, 4) AS rate
-FROM customer_purchases GROUP BY month, institution_code",
-    },
-];
-
-/// Names of all views that a full catalog gets.
-pub fn names() -> impl Iterator<Item = &'static str> {
-    VIEWS.iter().map(|view| view.name)
-}
-
-/// The statement that makes a view, its days `utc_offset` seconds before those of UTC; nothing for an unknown name.
-pub fn ddl(name: &str, utc_offset: i32) -> Option<String> {
-    VIEWS.iter().find(|view| view.name == name).map(|view| view.expand(utc_offset).ddl())
-}
-
-/// The views that this catalog makes possible, in the order in which they are made.
-pub(crate) fn possible(catalog: &Catalog, utc_offset: i32) -> Vec<View> {
-    VIEWS.iter().filter(|view| view.is_possible(catalog)).map(|view| view.expand(utc_offset)).collect()
-}
-
-impl Template {
-    /// Whether the catalog has what the view reads, and no entity takes its name.
-    fn is_possible(&self, catalog: &Catalog) -> bool {
-        let has_columns = self.needs.iter().all(|(entity, columns)| {
-            let known = catalog.entity(entity);
-            known.is_some_and(|known| columns.iter().all(|name| known.columns.iter().any(|column| column.name == *name)))
-        });
-        let reads_lines = self.sql.contains("lines_item");
-        has_columns && (!reads_lines || has_lines(catalog)) && VIEWS.iter().all(|view| catalog.entity(view.name).is_none())
-    }
-
-    /// `{utc_offset}`: the zone's, in seconds. `{fen:X}`: a decimal of two places as whole fen. `{yuan:X}`: fen as a decimal.
-    fn expand(&self, utc_offset: i32) -> View {
-        let mut text = String::new();
-        let mut rest = self.sql;
-        while let Some((before, after)) = rest.split_once('{') {
-            let (hole, after) = after.split_once('}').expect("holes of the views are closed");
-            text.push_str(before);
-            match hole.split_once(':') {
-                Some(("fen", value)) => text.push_str(&format!("toInt64(toDecimal128({value}, 2) * 100)")),
-                Some((_, value)) => text.push_str(&format!("divideDecimal(toDecimal128({value}, 0), toDecimal128(100, 0), 2)")),
-                None => text.push_str(&utc_offset.to_string()),
-            }
-            rest = after;
+FROM customer_purchases GROUP BY month, institution_code"
         }
-        text.push_str(rest);
-        View { name: self.name.to_owned(), title: self.name.to_owned(), select: text }
     }
-}
-
-fn has_lines(catalog: &Catalog) -> bool {
-    let Some(entity) = catalog.entity("consumption") else { return false };
-    let wanted = ["item_type", "item_code", "item_name", "quantity", "net_amount"];
-    entity.columns.iter().filter(|column| column.name == "lines").any(|column| match &entity.field(column.number).kind {
-        FieldType::Array(items) => matches!(&**items, FieldType::Record(item)
-            if wanted.iter().all(|name| item.fields.iter().any(|field| field.name == *name))),
-        _ => false,
-    })
 }

@@ -8,7 +8,9 @@ pub mod graph;
 pub mod port;
 pub mod references;
 pub mod report;
+pub mod sql;
 pub mod template;
+pub mod views;
 
 pub use batch::{SinkBatch, SinkRow, TopicBatch};
 pub use port::{Applied, RejectedRow, Role, Sink, SinkError, StorePosition, StoreReport};

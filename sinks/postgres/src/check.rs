@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use sqlx::Row;
 use tidemark_log::LogIdentity;
 use tidemark_sink_core::report::{grouped, told};
+use tidemark_sink_core::sql::{literal, quoted};
 use tidemark_sink_core::{SinkError, StorePosition, StoreReport};
 
 use crate::connection::{Connection, Server};
-use crate::ddl::{literal, quoted};
 use crate::failure::{Failure, REBUILD};
 use crate::meta;
 use crate::migrate::Inventory;

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgRow};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection as _, PgConnection};
+use tidemark_sink_core::sql::quoted;
 
-use crate::ddl::quoted;
 use crate::failure::{Failure, fatal};
 use crate::options::PostgresOptions;
 

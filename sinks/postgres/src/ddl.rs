@@ -2,15 +2,13 @@
 //!
 //! Names are those of the SQLite store; types are Postgres's own, so that amounts add up and dates compare by themselves.
 
+use tidemark_schemas::Entity;
 use tidemark_schemas::entity::{Column, FieldType};
-use tidemark_schemas::{Catalog, Entity};
-use tidemark_sink_core::references::{Pointer, indexed_columns, pointers};
+use tidemark_sink_core::references::{Dialect, indexed_columns};
+use tidemark_sink_core::sql::{literal, quoted};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::options::NAME_BYTES_MAX;
-
-/// Name of the view of references without a target.
-pub const DANGLING_REFERENCE: &str = "dangling_reference";
 
 /// What every table has before its fields, with its definition.
 pub(crate) const COMMON: [(&str, SqlType, &str); 5] = [
@@ -131,59 +129,12 @@ pub(crate) fn indexes(entity: &Entity) -> Vec<(String, String)> {
         .collect()
 }
 
-/// The query of the view of dangling references; none when nothing refers to anything.
-pub(crate) fn dangling_reference(catalog: &Catalog) -> String {
-    let selects: Vec<String> = pointers(catalog).iter().map(dangling_select).collect();
-    if selects.is_empty() {
-        return "SELECT NULL::text AS entity, NULL::text AS key, NULL::text AS field, NULL::text AS target_entity, \
-                NULL::text AS target_key WHERE false"
-            .to_owned();
-    }
-    selects.join("\nUNION ALL\n")
-}
-
-fn dangling_select(pointer: &Pointer<'_>) -> String {
-    let table = quoted(&pointer.entity.name);
-    let column = |name: &str| format!("t.{}", quoted(name));
-    let of_item = |name: &str| format!("(line ->> {})", literal(name));
-    let condition = pointer.condition.as_ref();
-    let (value, source, by) = match pointer.item {
-        None => {
-            let value = format!("{}::text", column(pointer.column));
-            (value, format!("{table} AS t"), condition.map(|(name, value)| (format!("{}::text", column(name)), value)))
-        }
-        Some(item) => {
-            let source = format!("{table} AS t, jsonb_array_elements({}) AS line", column(pointer.column));
-            (of_item(item), source, condition.map(|(name, value)| (of_item(name), value)))
-        }
-    };
-    // A target's key is the value with `\` before what would part a composite key.
-    let key = format!("replace(replace({value}, '\\', '\\\\'), '|', '\\|')");
-    let condition = by.map_or_else(String::new, |(by, value)| format!(" AND {by} = {}", literal(value)));
-    format!(
-        "SELECT {} AS entity, t.\"key\" AS key, {} AS field, {} AS target_entity, {key} AS target_key\n  FROM {source}\n  \
-         WHERE t.\"deleted_at\" IS NULL AND {value} IS NOT NULL{condition}\n    \
-         AND NOT EXISTS (SELECT 1 FROM {} AS r WHERE r.\"key\" = {key} AND r.\"deleted_at\" IS NULL)",
-        text_literal(&pointer.entity.name),
-        text_literal(&pointer.field()),
-        text_literal(pointer.target),
-        quoted(pointer.target)
-    )
-}
-
-/// An identifier, quoted.
-pub(crate) fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
-}
-
-/// A text, quoted; every session has `standard_conforming_strings` on.
-pub(crate) fn literal(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "''"))
-}
-
-fn text_literal(text: &str) -> String {
-    format!("{}::text", literal(text))
-}
+/// How Postgres says what the view of dangling references needs.
+pub(crate) const DIALECT: Dialect = Dialect {
+    text: |value| format!("{value}::text"),
+    rows_of_list: "jsonb_array_elements",
+    field_of_line: |name| format!("(line ->> {})", literal(name)),
+};
 
 /// The name, or as much of it as Postgres keeps with a hash of the whole, so that two long ones stay two.
 pub(crate) fn shortened(name: &str) -> String {

@@ -31,7 +31,6 @@ use std::sync::Arc;
 use tidemark_schemas::Catalog;
 use tidemark_sink_core::Sink;
 
-pub use ddl::DANGLING_REFERENCE;
 pub use options::PostgresOptions;
 
 /// The relational store in one schema of a Postgres database. Nothing is connected before its first call.

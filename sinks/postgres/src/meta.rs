@@ -14,10 +14,10 @@ use std::collections::BTreeSet;
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::{Arguments, Row};
 use tidemark_log::{LogIdentity, Share};
+use tidemark_sink_core::sql::literal;
 use tidemark_sink_core::{Role, SinkError, StorePosition, TopicBatch};
 
 use crate::connection::Connection;
-use crate::ddl::literal;
 use crate::failure::{Failure, REBUILD, fatal};
 
 /// Layout of the schema; another number is not read.

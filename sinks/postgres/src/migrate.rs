@@ -8,9 +8,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use sqlx::Row;
 use tidemark_schemas::Catalog;
 use tidemark_sink_core::SinkError;
+use tidemark_sink_core::references::{DANGLING_REFERENCE, dangling_select};
+use tidemark_sink_core::sql::{literal, quoted};
 
 use crate::connection::Connection;
-use crate::ddl::{self, DANGLING_REFERENCE, literal, quoted};
+use crate::ddl;
 use crate::failure::{Failure, REBUILD, fatal};
 use crate::meta;
 use crate::partitions;
@@ -137,7 +139,7 @@ async fn make_view(connection: &mut Connection, catalog: &Catalog, inventory: &I
     if catalog.entity(DANGLING_REFERENCE).is_some() {
         return Ok(());
     }
-    let query = ddl::dangling_reference(catalog);
+    let query = dangling_select(catalog, ddl::DIALECT);
     if inventory.has(DANGLING_REFERENCE) && meta::text(connection, DANGLING_REFERENCE).await?.as_ref() == Some(&query) {
         return Ok(());
     }

@@ -7,11 +7,12 @@ use std::collections::BTreeSet;
 
 use sqlx::Row;
 use tidemark_schemas::{Cell, text};
+use tidemark_sink_core::sql::{literal, quoted};
 use tidemark_sink_core::{SinkError, SinkRow};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::connection::Connection;
-use crate::ddl::{literal, quoted, shortened};
+use crate::ddl::shortened;
 use crate::failure::{Failure, fatal};
 use crate::migrate;
 use crate::table::{Content, Table};

@@ -6,9 +6,11 @@
 
 use sqlx::Row;
 use tidemark_log::Share;
+use tidemark_sink_core::references::DANGLING_REFERENCE;
+use tidemark_sink_core::sql::quoted;
 
 use crate::connection::Connection;
-use crate::ddl::{self, quoted, quoted_list};
+use crate::ddl::{self, quoted_list};
 use crate::failure::Failure;
 use crate::meta;
 use crate::migrate::{self, Inventory};
@@ -45,7 +47,7 @@ pub(crate) async fn reset(connection: &mut Connection, schema: &str, tables: &[&
     }
     if !dropped.is_empty() {
         // Our own view names every table; the next open makes it anew.
-        connection.run(format!("DROP VIEW IF EXISTS {}", ddl::DANGLING_REFERENCE)).await?;
+        connection.run(format!("DROP VIEW IF EXISTS {DANGLING_REFERENCE}")).await?;
         connection.run(format!("DROP TABLE {}", quoted_list(dropped.iter().map(String::as_str)))).await?;
     }
     connection

@@ -9,10 +9,11 @@ use sqlx::postgres::PgArguments;
 use sqlx::{Arguments, Row};
 use tidemark_schemas::Entity;
 use tidemark_schemas::entity::FieldPath;
+use tidemark_sink_core::sql::quoted;
 use tidemark_sink_core::{SinkError, SinkRow};
 
 use crate::connection::Connection;
-use crate::ddl::{self, SqlType, quoted, quoted_list};
+use crate::ddl::{self, SqlType, quoted_list};
 use crate::encode::ColumnOf;
 use crate::failure::{Failure, fatal};
 use crate::options::NAME_BYTES_MAX;

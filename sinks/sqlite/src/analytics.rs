@@ -5,18 +5,18 @@
 //! that is deleted. Money is text with its exact digits; the views add it up in whole fen. See [`views`].
 
 mod lines;
-pub mod views;
+pub(crate) mod views;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension};
 use tidemark_schemas::{Catalog, Entity};
+use tidemark_sink_core::sql::quoted;
 use tidemark_sink_core::{Role, SinkBatch, SinkRow};
 
 use crate::failure::Failure;
 use crate::owned::{self, Owned};
-use crate::statement::quoted;
 use crate::store::Adapter;
 use crate::table::{self, Table};
 use lines::Lines;

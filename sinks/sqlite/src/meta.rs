@@ -186,7 +186,7 @@ pub(crate) fn reset(connection: &Connection) -> Result<(), rusqlite::Error> {
     let objects = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<Vec<(String, String)>, _>>()?;
     drop(statement);
     for (kind, name) in objects {
-        connection.execute(&format!("DROP {kind} {}", crate::statement::quoted(&name)), [])?;
+        connection.execute(&format!("DROP {kind} {}", tidemark_sink_core::sql::quoted(&name)), [])?;
     }
     Ok(())
 }

@@ -11,19 +11,16 @@ use std::sync::Arc;
 
 use rusqlite::Connection;
 use tidemark_schemas::{Catalog, Entity};
-use tidemark_sink_core::references::{Pointer, indexed_columns, pointers};
+use tidemark_sink_core::references::{DANGLING_REFERENCE, Dialect, dangling_select, indexed_columns};
+use tidemark_sink_core::sql::{literal, quoted};
 use tidemark_sink_core::{Role, SinkBatch, SinkRow};
 
 use crate::failure::Failure;
-use crate::statement::{literal, quoted};
 use crate::store::Adapter;
 use crate::table::{self, Table};
 
 /// Raised when the same row would be kept otherwise.
 const FORMAT: u64 = 1;
-
-/// Name of the view of references without a target.
-pub const DANGLING_REFERENCE: &str = "dangling_reference";
 
 /// The statements that make an entity's table and its indexes: what a bare writer needs to compare itself with this store.
 pub fn ddl(entity: &Entity) -> Vec<String> {
@@ -44,39 +41,12 @@ pub fn columns(entity: &Entity) -> Vec<String> {
 
 /// The statement that makes the view of dangling references.
 pub fn dangling_reference_ddl(catalog: &Catalog) -> String {
-    let mut selects: Vec<String> = pointers(catalog).iter().map(dangling_select).collect();
-    if selects.is_empty() {
-        selects.push(
-            "SELECT NULL AS entity, NULL AS key, NULL AS field, NULL AS target_entity, NULL AS target_key WHERE 0".to_owned(),
-        );
-    }
-    format!("CREATE VIEW {DANGLING_REFERENCE} AS\n{}", selects.join("\nUNION ALL\n"))
-}
-
-fn dangling_select(pointer: &Pointer<'_>) -> String {
-    let table = quoted(&pointer.entity.name);
-    let column = |name: &str| format!("t.{}", quoted(name));
-    let of_item = |name: &str| format!("line.value ->> {}", literal(&format!("$.{}", quoted(name))));
-    let condition = pointer.condition.as_ref();
-    let (value, source, by) = match pointer.item {
-        None => (column(pointer.column), format!("{table} AS t"), condition.map(|(name, value)| (column(name), value))),
-        Some(item) => {
-            let source = format!("{table} AS t, json_each({}) AS line", column(pointer.column));
-            (of_item(item), source, condition.map(|(name, value)| (of_item(name), value)))
-        }
+    let dialect = Dialect {
+        text: str::to_owned,
+        rows_of_list: "json_each",
+        field_of_line: |name| format!("line.value ->> {}", literal(&format!("$.{}", quoted(name)))),
     };
-    // A target's key is the value with `\` before what would part a composite key.
-    let key = format!("replace(replace({value}, '\\', '\\\\'), '|', '\\|')");
-    let condition = by.map_or_else(String::new, |(by, value)| format!(" AND {by} = {}", literal(value)));
-    format!(
-        "SELECT {} AS entity, t.\"key\" AS key, {} AS field, {} AS target_entity, {key} AS target_key\n  FROM {source}\n  \
-         WHERE t.\"deleted_at\" IS NULL AND {value} IS NOT NULL{condition}\n    \
-         AND NOT EXISTS (SELECT 1 FROM {} AS r WHERE r.\"key\" = {key} AND r.\"deleted_at\" IS NULL)",
-        literal(&pointer.entity.name),
-        literal(&pointer.field()),
-        literal(pointer.target),
-        quoted(pointer.target)
-    )
+    format!("CREATE VIEW {DANGLING_REFERENCE} AS\n{}", dangling_select(catalog, dialect))
 }
 
 /// The adapter.

@@ -5,12 +5,12 @@ use std::path::Path;
 use rusqlite::{Connection, TransactionBehavior};
 use tidemark_log::LogIdentity;
 use tidemark_sink_core::report::{grouped, told};
+use tidemark_sink_core::sql::quoted;
 use tidemark_sink_core::{SinkError, StorePosition, StoreReport};
 
 use crate::failure::Failure;
 use crate::file::connect_to_read;
 use crate::meta;
-use crate::statement::quoted;
 use crate::store::Adapter;
 
 /// Positions; none for a store that is not there.

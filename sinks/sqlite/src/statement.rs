@@ -9,6 +9,7 @@ use std::fmt::Write;
 use rusqlite::{CachedStatement, Connection, ToSql};
 use tidemark_schemas::entity::FieldType;
 use tidemark_schemas::{Cell, json, text};
+use tidemark_sink_core::sql::quoted;
 
 /// Rows of the longest statement. Longer ones gain nothing and cost memory: each keeps a program of its length.
 pub(crate) const ROWS_MAX: usize = 64;
@@ -110,16 +111,6 @@ impl Binder<'_, '_> {
             Cell::Record(_) | Cell::Array(_) => self.written(|out| json::write_cell(kind, cell, out)),
         }
     }
-}
-
-/// An identifier, quoted.
-pub(crate) fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
-}
-
-/// A text, quoted.
-pub(crate) fn literal(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "''"))
 }
 
 /// The SQL type of a column of this kind: decimals, dates, moments and lists are text, so that nothing is rounded and text

@@ -11,8 +11,9 @@ use tidemark_schemas::entity::{Column, FieldType};
 use tidemark_schemas::{Cell, Entity};
 use tidemark_sink_core::SinkRow;
 use tidemark_sink_core::references::indexed_columns;
+use tidemark_sink_core::sql::quoted;
 
-use crate::statement::{Binder, Ladder, ROWS_MAX, excluded_list, quoted, quoted_list, sql_type};
+use crate::statement::{Binder, Ladder, ROWS_MAX, excluded_list, quoted_list, sql_type};
 
 /// What every table has, with its definition.
 const COMMON: [(&str, &str); 5] = [

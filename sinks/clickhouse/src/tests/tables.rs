@@ -4,6 +4,7 @@ use tidemark_log::Share;
 use tidemark_schemas::Catalog;
 use tidemark_sink_core::SinkError;
 use tidemark_sink_core::contract::{Fixture, LOG, StoreHarness};
+use tidemark_sink_core::views::AnalyticsView;
 use tidemark_test_support::Kind;
 
 use super::harness::Database;
@@ -33,7 +34,7 @@ fn the_statements_of_tables_and_views() {
     for name in ["customer", "consumption", "catalog_relation"] {
         statements.extend(ddl(&catalog, catalog.entity(name).unwrap()));
     }
-    statements.extend(views::names().filter_map(|name| views::ddl(name, -5 * 3600)));
+    statements.extend(AnalyticsView::ALL.into_iter().map(|view| views::made(view, -5 * 3600).ddl()));
     insta::assert_snapshot!(statements.join(";\n\n"));
 }
 

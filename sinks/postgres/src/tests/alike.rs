@@ -8,10 +8,11 @@ use tidemark_schemas::entity::{FieldType, RecordType};
 use tidemark_schemas::{Catalog, Cell, Entity, Row, State};
 use tidemark_sink_core::Sink;
 use tidemark_sink_core::contract::{Fixture, LOG, StoreHarness};
+use tidemark_sink_core::sql::quoted;
 use tidemark_test_support::Kind;
 
 use super::harness::Store;
-use crate::ddl::{SqlType, columns, quoted};
+use crate::ddl::{SqlType, columns};
 
 /// Repeatable numbers (xorshift).
 struct Numbers(u64);

@@ -30,7 +30,7 @@ impl Store {
 
     pub(crate) async fn connection(&self) -> PgConnection {
         let mut connection = PgConnection::connect(&self.url).await.unwrap();
-        let sql = format!("SET search_path = {}", crate::ddl::quoted(&self.schema));
+        let sql = format!("SET search_path = {}", tidemark_sink_core::sql::quoted(&self.schema));
         sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut connection).await.unwrap();
         connection
     }
@@ -64,7 +64,7 @@ impl Store {
 impl Drop for Store {
     /// Takes the schema away. On a thread of its own, since a test's runtime may not wait here.
     fn drop(&mut self) {
-        let (url, schema) = (self.url.clone(), crate::ddl::quoted(&self.schema));
+        let (url, schema) = (self.url.clone(), tidemark_sink_core::sql::quoted(&self.schema));
         let dropping = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {

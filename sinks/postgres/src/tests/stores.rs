@@ -177,7 +177,12 @@ async fn refusals_name_the_place_and_the_remedy() {
         told(&sink.open(LOG, &Share::All).await.unwrap_err())
     };
     let foreign = Store::fresh(&url, fixture.catalog());
-    foreign.run(&format!("CREATE SCHEMA {0}; CREATE TABLE {0}.accounts(id integer)", crate::ddl::quoted(&foreign.schema))).await;
+    foreign
+        .run(&format!(
+            "CREATE SCHEMA {0}; CREATE TABLE {0}.accounts(id integer)",
+            tidemark_sink_core::sql::quoted(&foreign.schema)
+        ))
+        .await;
     let text = open(foreign.options()).await;
     assert!(text.contains("holds tables of another program; name another schema"), "{text}");
     assert_eq!(foreign.query("SELECT count(*) FROM accounts").await, ["0"], "they stay");
@@ -215,7 +220,8 @@ async fn check_tells_version_rows_and_what_is_in_the_way() {
     let before = store.sink().check(LOG).await;
     assert_eq!(before.problems, Vec::<String>::new(), "a store that is not there yet is no problem");
     assert!(before.summary.ends_with("not there yet: the first start makes it"), "{}", before.summary);
-    let schemas = format!("SELECT count(*) FROM pg_namespace WHERE nspname = {}", crate::ddl::literal(&store.schema));
+    let schemas =
+        format!("SELECT count(*) FROM pg_namespace WHERE nspname = {}", tidemark_sink_core::sql::literal(&store.schema));
     assert_eq!(store.query(&schemas).await, ["0"], "a look makes nothing");
     assert_eq!(store.sink().positions().await.unwrap(), []);
     let mut sink = store.sink();
@@ -227,7 +233,7 @@ async fn check_tells_version_rows_and_what_is_in_the_way() {
     assert_eq!(store.query("SELECT count(*) FROM tidemark_position WHERE entity = '#check'").await, ["0"], "it leaves no trace");
     // What one role owns, another may not write.
     let role = format!("tidemark_{}", uuid::Uuid::new_v4().simple());
-    let quoted = crate::ddl::quoted(&store.schema);
+    let quoted = tidemark_sink_core::sql::quoted(&store.schema);
     let database = store.query("SELECT current_database()").await.remove(0);
     store
         .run(&format!("CREATE ROLE {role}; GRANT USAGE ON SCHEMA {quoted} TO {role}; GRANT SELECT ON ALL TABLES IN SCHEMA {quoted} TO {role}"))

@@ -7,8 +7,9 @@ use rusqlite::Connection;
 use tidemark_schemas::entity::{FieldPath, FieldType};
 use tidemark_schemas::{Catalog, Cell, Entity};
 use tidemark_sink_core::SinkRow;
+use tidemark_sink_core::sql::quoted;
 
-use crate::statement::{Binder, Ladder, quoted, quoted_list, sql_type};
+use crate::statement::{Binder, Ladder, quoted_list, sql_type};
 use crate::table::add_missing;
 
 const COMMON: [&str; 4] = ["key", "position", "version", "tenant"];

@@ -9,6 +9,7 @@ use tidemark_schemas::Catalog;
 use tidemark_sink_core::contract::{Fixture, LOG, StoreHarness};
 use tidemark_sink_core::embedder::ngram::NgramEmbedder;
 use tidemark_sink_core::embedder::{EmbedError, Embedder};
+use tidemark_sink_core::views::AnalyticsView;
 use tidemark_sink_core::{Sink, SinkError};
 
 use super::harness::{Kind, Store};
@@ -51,7 +52,7 @@ fn the_statements_of_all_tables_and_views() {
     section("graph", graph::ddl());
     section("vector", vec![vector_store::ddl().to_owned()]);
     section("analytics consumption", analytics::ddl(&catalog, catalog.entity("consumption").unwrap()));
-    section("analytics views", analytics::views::names().filter_map(|name| analytics::views::ddl(name, 8 * 3600)).collect());
+    section("analytics views", AnalyticsView::ALL.iter().map(|view| analytics::views::ddl(*view, 8 * 3600)).collect());
     insta::assert_snapshot!(text);
 }
 
@@ -352,7 +353,7 @@ async fn the_views_add_up_to_the_fen() {
 
 #[test]
 fn a_day_begins_when_it_does_in_the_zone() {
-    let west = analytics::views::ddl("inactive_customers", -5 * 3600).unwrap();
+    let west = analytics::views::ddl(AnalyticsView::InactiveCustomers, -5 * 3600);
     assert!(west.contains("date('now', '-18000 seconds')"), "{west}");
 }
 
