@@ -1,18 +1,14 @@
-//! Hostile surroundings: files that change while they are read, a full disk, a folder that cannot be written, a clock that goes back.
+//! Hostile surroundings: files that change while they are read, a full disk, a folder that cannot be written.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test says what it expects by failing")]
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tidemark_log::embedded::{EmbeddedLog, EmbeddedOptions};
-use tidemark_log::{Append, Log, ReadLimit, Topics};
 use tidemark_tests::binary;
-use tidemark_tests::files::{code, customer, envelope, pending};
+use tidemark_tests::files::{customer, envelope, pending};
 use tidemark_tests::generator::Operation::Insert;
 use tidemark_tests::machine::{Mount, skip};
 use tidemark_tests::place::Place;
@@ -138,34 +134,4 @@ fn live_customers_if_any(place: &Place) -> usize {
     } else {
         0
     }
-}
-
-#[test]
-fn a_clock_that_goes_back_does_not_take_the_log_with_it() {
-    let folder = tempfile::tempdir().unwrap();
-    let now = Arc::new(AtomicI64::new(1_768_000_000_000_000));
-    let clock = Arc::clone(&now);
-    let mut options = EmbeddedOptions::new(folder.path().join("log.db"));
-    options.clock = Arc::new(move || clock.load(Ordering::SeqCst));
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-    runtime.block_on(async {
-        let log = EmbeddedLog::open(options).await.unwrap();
-        let topics = Topics::new("tidemark");
-        log.create_topics(&topics.specs(["customer"], 1)).await.unwrap();
-        let topic = topics.changes("customer");
-        for step in [0, -3_600_000_000, 5, -7_200_000_000] {
-            now.fetch_add(step, Ordering::SeqCst);
-            let mut append = Append::default();
-            append.record(&topic, 0, code(1).as_bytes(), |out| out.extend_from_slice(b"value"));
-            log.append(append).await.unwrap();
-        }
-        let batch = log.read(&topic, 0, 0, ReadLimit { records_max: 10, bytes_max: 1 << 20 }).await.unwrap();
-        let times: Vec<i64> = batch.iter().map(|record| record.timestamp).collect();
-        assert_eq!(times.len(), 4);
-        assert!(times.is_sorted(), "{times:?}");
-        assert_eq!(
-            log.offset_at(&topic, 0, times[3]).await.unwrap(),
-            times.iter().position(|time| *time == times[3]).unwrap() as u64
-        );
-    });
 }
