@@ -4,11 +4,14 @@
 //! A claim's id holds no `|`. Rejections that the connector itself makes (mapping) stand there too, with partition `c`, so that
 //! all that is known about a claim is in one place.
 
+use std::iter::Sum;
+use std::ops::AddAssign;
+
 use serde::{Deserialize, Serialize};
 
-/// Cumulative counts of one claim on one partition.
+/// What was decided of records, counted. Each record counts once.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Receipt {
+pub struct Decided {
     /// Keys that came to be.
     pub inserted: u64,
     /// Keys that changed.
@@ -19,14 +22,49 @@ pub struct Receipt {
     pub unchanged: u64,
     /// Changes that were rejected.
     pub rejected: u64,
+}
+
+impl Decided {
+    /// What ended well: all but the rejected.
+    pub fn accepted(&self) -> u64 {
+        self.inserted + self.updated + self.deleted + self.unchanged
+    }
+
+    /// All of them.
+    pub fn total(&self) -> u64 {
+        self.accepted() + self.rejected
+    }
+}
+
+impl AddAssign for Decided {
+    fn add_assign(&mut self, other: Self) {
+        let Self { inserted, updated, deleted, unchanged, rejected } = other;
+        self.inserted += inserted;
+        self.updated += updated;
+        self.deleted += deleted;
+        self.unchanged += unchanged;
+        self.rejected += rejected;
+    }
+}
+
+/// Cumulative counts of one claim on one partition.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Receipt {
+    /// Of its changes.
+    #[serde(flatten)]
+    pub decided: Decided,
     /// Snapshot rows of deleted keys, left deleted: counted in `unchanged`, shown as a warning.
     pub left_deleted: u64,
 }
 
-impl Receipt {
-    /// All changes that were decided.
-    pub fn decided(&self) -> u64 {
-        self.inserted + self.updated + self.deleted + self.unchanged + self.rejected
+impl Sum for Receipt {
+    fn sum<I: Iterator<Item = Self>>(receipts: I) -> Self {
+        let mut sum = Self::default();
+        for receipt in receipts {
+            sum.decided += receipt.decided;
+            sum.left_deleted += receipt.left_deleted;
+        }
+        sum
     }
 }
 
@@ -66,7 +104,7 @@ pub fn index_of(claim: &str, source_seq: u64) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Receipt, claim_id, index_of};
+    use super::{Decided, Receipt, claim_id, index_of};
 
     #[test]
     fn the_index_comes_from_the_claim() {
@@ -80,7 +118,19 @@ mod tests {
 
     #[test]
     fn left_deleted_is_counted_once() {
-        let receipt = Receipt { inserted: 1, updated: 2, deleted: 3, unchanged: 4, rejected: 5, left_deleted: 4 };
-        assert_eq!(receipt.decided(), 15);
+        let decided = Decided { inserted: 1, updated: 2, deleted: 3, unchanged: 4, rejected: 5 };
+        let receipt = Receipt { decided, left_deleted: 4 };
+        assert_eq!((receipt.decided.accepted(), receipt.decided.total()), (10, 15));
+        let sum: Receipt = [receipt, receipt, Receipt::default()].into_iter().sum();
+        assert_eq!((sum.decided.total(), sum.left_deleted), (30, 8));
+    }
+
+    /// As it stands on the log, and as older versions of this program wrote it.
+    #[test]
+    fn a_receipt_is_flat() {
+        let text = r#"{"inserted":1,"updated":2,"deleted":3,"unchanged":4,"rejected":5,"left_deleted":4}"#;
+        let receipt: Receipt = serde_json::from_str(text).unwrap();
+        assert_eq!((receipt.decided.rejected, receipt.left_deleted), (5, 4));
+        assert_eq!(serde_json::to_string(&receipt).unwrap(), text);
     }
 }

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use tidemark_connector_core::receipt::{Receipt, claim_id};
+use tidemark_connector_core::receipt::claim_id;
 
 use crate::envelope::Envelope;
 use crate::forms::notes::Notes;
@@ -156,18 +156,6 @@ impl Claim {
 
 /// Start of the keys of claims.
 pub(crate) const CLAIM_PREFIX: &str = "claim|";
-
-/// The sum of what the fold answered, by kind.
-pub(crate) fn sum(receipts: impl Iterator<Item = Receipt>) -> Receipt {
-    receipts.fold(Receipt::default(), |sum, one| Receipt {
-        inserted: sum.inserted + one.inserted,
-        updated: sum.updated + one.updated,
-        deleted: sum.deleted + one.deleted,
-        unchanged: sum.unchanged + one.unchanged,
-        rejected: sum.rejected + one.rejected,
-        left_deleted: sum.left_deleted + one.left_deleted,
-    })
-}
 
 /// Bytes as hex.
 pub(crate) fn hex(bytes: &[u8]) -> String {

@@ -93,7 +93,7 @@ fn read(tree: &Tree, forms: &Forms, options: &FileOptions, candidate: &Candidate
         report.read += 1;
         match problem {
             Some((key, reason, detail)) => {
-                report.rejected += 1;
+                report.decided.rejected += 1;
                 if report.rejections.len() < REJECTIONS_MAX {
                     report.rejections.push(Rejection { index, key, reason, detail });
                 }
@@ -129,7 +129,7 @@ mod tests {
         assert!(statistics.files[1].failed.as_ref().unwrap().contains("ends too early"));
         assert!(statistics.to_string().contains("record 1: missing_key"), "{statistics}");
         // Whether it would be new is not known here, and not said.
-        assert_eq!((statistics.files[0].publishable, statistics.files[0].inserted), (1, 0));
+        assert_eq!((statistics.files[0].publishable, statistics.files[0].decided.inserted), (1, 0));
         assert!(statistics.to_string().contains("read 2, would be published 1, rejected 1"), "{statistics}");
         assert_eq!(fs::read_dir(pending).unwrap().count(), 2);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "no folder is made");

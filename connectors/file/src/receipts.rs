@@ -53,7 +53,7 @@ impl Answers {
     }
 
     fn decided(&self, claim: &Claim) -> bool {
-        let of = |partition: &u32| self.by_partition.get(partition).map_or(0, Receipt::decided);
+        let of = |partition: &u32| self.by_partition.get(partition).map_or(0, |receipt| receipt.decided.total());
         claim.counts.published.iter().all(|(partition, published)| of(partition) >= *published)
     }
 }

@@ -83,7 +83,7 @@ impl Settler<'_> {
         let mut out = io::BufWriter::new(file);
         outcome.start(&mut out).map_err(place)?;
         let mut any = false;
-        if outcome.report.rejected > 0 {
+        if outcome.report.decided.rejected > 0 {
             let mut rejections = rejections(claim, answers);
             while let Some(rejection) = rejections.next(self.log, self.topics).await? {
                 Outcome::rejection(&mut out, &rejection, !any).map_err(place)?;
@@ -191,7 +191,7 @@ impl Settler<'_> {
 
 /// All rejections of a claim, of the connector and of the partitions that had any.
 fn rejections(claim: &Claim, answers: &[(u32, Receipt)]) -> Rejections {
-    let partitions = answers.iter().filter(|(_, receipt)| receipt.rejected > 0).map(|(partition, _)| *partition);
+    let partitions = answers.iter().filter(|(_, receipt)| receipt.decided.rejected > 0).map(|(partition, _)| *partition);
     Rejections::new(&claim.id(), claim.receipts_from, partitions)
 }
 

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
-use tidemark_connector_core::receipt::Rejection;
+use tidemark_connector_core::receipt::{Decided, Rejection};
 
 /// Files whose counts are kept one by one; of more, only the last ones. A line costs about 200 bytes.
 const FILES_MAX: usize = 10_000;
@@ -20,18 +20,11 @@ pub struct FileReport {
     pub path: String,
     /// `customers`; empty when the name said nothing.
     pub kind: String,
-    /// The sum of the five that follow.
+    /// Records that were looked at: all that were decided or, of a dry run, would be.
     pub read: u64,
-    /// Keys that came to be.
-    pub inserted: u64,
-    /// Keys that changed.
-    pub updated: u64,
-    /// Keys that went.
-    pub deleted: u64,
-    /// Records that changed nothing.
-    pub unchanged: u64,
-    /// Records rejected.
-    pub rejected: u64,
+    /// What became of them.
+    #[serde(flatten)]
+    pub decided: Decided,
     /// Of a dry run: records that would be published. Whether they insert, update or change nothing, only the fold can say.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub publishable: u64,
@@ -88,11 +81,11 @@ pub(crate) struct Unchanged {
 
 impl Statistics {
     pub(crate) fn add(&mut self, report: FileReport) {
-        let well = report.inserted + report.updated + report.deleted + report.unchanged + report.publishable;
+        let well = report.decided.accepted() + report.publishable;
         if !report.kind.is_empty() {
             *self.totals.entry(report.kind.clone()).or_default() += well;
         }
-        self.errors += report.rejected + u64::from(report.failed.is_some());
+        self.errors += report.decided.rejected + u64::from(report.failed.is_some());
         self.files_read += 1;
         if self.files.len() == FILES_MAX {
             self.files.pop_front();
@@ -113,17 +106,14 @@ impl Statistics {
 
     /// The sum over the files that are kept one by one.
     pub fn sum(&self) -> FileReport {
-        self.files.iter().fold(FileReport::default(), |sum, file| FileReport {
-            read: sum.read + file.read,
-            inserted: sum.inserted + file.inserted,
-            updated: sum.updated + file.updated,
-            deleted: sum.deleted + file.deleted,
-            unchanged: sum.unchanged + file.unchanged,
-            rejected: sum.rejected + file.rejected,
-            publishable: sum.publishable + file.publishable,
-            warnings: sum.warnings + file.warnings,
-            ..sum
-        })
+        let mut sum = FileReport::default();
+        for file in &self.files {
+            sum.read += file.read;
+            sum.decided += file.decided;
+            sum.publishable += file.publishable;
+            sum.warnings += file.warnings;
+        }
+        sum
     }
 }
 
@@ -151,13 +141,13 @@ impl fmt::Display for Statistics {
         writeln!(out, "{RULE}")?;
         for file in &self.files {
             write!(out, "  {}: read {}, ", file.path, file.read)?;
+            let Decided { inserted, updated, deleted, unchanged, rejected } = file.decided;
             if self.dry_run {
                 write!(out, "would be published {}", file.publishable)?;
             } else {
-                let FileReport { inserted, updated, deleted, unchanged, .. } = file;
                 write!(out, "inserted {inserted}, updated {updated}, deleted {deleted}, unchanged {unchanged}")?;
             }
-            write!(out, ", rejected {}, warnings {}", file.rejected, file.warnings)?;
+            write!(out, ", rejected {rejected}, warnings {}", file.warnings)?;
             match (&file.failed, &file.repeats_of) {
                 (Some(failed), _) => writeln!(out, "; failed: {failed}")?,
                 (None, Some(first)) => writeln!(out, "; repeats {first}: nothing changed")?,
@@ -229,7 +219,7 @@ impl StatisticsHandle {
 
 #[cfg(test)]
 mod tests {
-    use super::{FileReport, Statistics};
+    use super::{Decided, FileReport, Statistics};
 
     #[test]
     fn the_block_of_the_guide() {
@@ -238,15 +228,14 @@ mod tests {
             path: "a".into(),
             kind: "institutions".into(),
             read: 2,
-            inserted: 2,
+            decided: Decided { inserted: 2, ..Decided::default() },
             ..FileReport::default()
         });
         statistics.add(FileReport {
             path: "b".into(),
             kind: "relations".into(),
             read: 3,
-            unchanged: 1,
-            rejected: 2,
+            decided: Decided { unchanged: 1, rejected: 2, ..Decided::default() },
             ..FileReport::default()
         });
         statistics.add(FileReport { path: "c".into(), failed: Some("empty".into()), ..FileReport::default() });

@@ -103,14 +103,14 @@ impl Ledger {
     pub(super) fn count(&mut self, claim: &str, partition: u32, kind: &Kind) {
         let receipt = self.receipt(claim, partition);
         match kind {
-            Kind::Inserted => receipt.inserted += 1,
-            Kind::Updated => receipt.updated += 1,
-            Kind::Deleted => receipt.deleted += 1,
+            Kind::Inserted => receipt.decided.inserted += 1,
+            Kind::Updated => receipt.decided.updated += 1,
+            Kind::Deleted => receipt.decided.deleted += 1,
             Kind::Unchanged { left_deleted } => {
-                receipt.unchanged += 1;
+                receipt.decided.unchanged += 1;
                 receipt.left_deleted += u64::from(*left_deleted);
             }
-            Kind::Rejected { .. } => receipt.rejected += 1,
+            Kind::Rejected { .. } => receipt.decided.rejected += 1,
         }
     }
 

@@ -8,7 +8,7 @@ use crate::store::{Content, Hindrance, POISON};
 use crate::thing::{self, Spec, delete, insert, listed, update};
 use serde_json::json;
 use tidemark_connector_core::progress::load_topic;
-use tidemark_connector_core::receipt::Receipt;
+use tidemark_connector_core::receipt::{Decided, Receipt};
 use tidemark_log::{Append, Log, LogIdentity, ReadLimit, Topics};
 use tidemark_pipelines::dead_letters::{self, DeadLetterError, RedriveError};
 use tidemark_pipelines::engine::BatchLimits;
@@ -47,7 +47,8 @@ async fn a_repeated_rejection_after_a_crash_counts_once() {
     place.lose_answer.store(true, Ordering::SeqCst);
     place.drain(Role::Relational, &content).await;
     assert!(!place.lose_answer.load(Ordering::SeqCst), "the fault was met");
-    assert_eq!(receipt(&place).await, Receipt { inserted: 1, rejected: 2, ..Receipt::default() });
+    let decided = Decided { inserted: 1, rejected: 2, ..Decided::default() };
+    assert_eq!(receipt(&place).await, Receipt { decided, left_deleted: 0 });
     let rejections = load_topic(&*place.log, &place.pipeline.topics.receipts, "file-1|0|").await.unwrap();
     assert_eq!(rejections.keys().collect::<Vec<_>>(), ["file-1|0|1", "file-1|0|2"]);
     assert_eq!(dead_letters::list(&*place.log, &place.pipeline.topics).await.unwrap(), []);

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
+use tidemark_connector_core::receipt::Decided;
 use tidemark_connector_core::{ConnectorError, Step, progress};
 use tidemark_log::{Append, crash};
 
 use super::{FileConnector, Settlement, Work, aside};
-use crate::claim::{Claim, sum};
+use crate::claim::Claim;
 use crate::outcome::Outcome;
 use crate::places::Places;
 use crate::publish::{Batch, Publication};
@@ -119,7 +120,7 @@ impl FileConnector {
         self.note_vanished(&mut settlement.claim).await?;
         let answers: Vec<_> = settlement.answers.by_partition.iter().map(|(partition, receipt)| (*partition, *receipt)).collect();
         let kind = self.forms.of_file(settlement.claim.file_name()).map_or("", |form| form.kind.as_str()).to_owned();
-        let outcome = Outcome::new(&settlement.claim, &kind, &sum(answers.iter().map(|(_, receipt)| *receipt)));
+        let outcome = Outcome::new(&settlement.claim, kind, &answers.iter().map(|(_, receipt)| *receipt).sum());
         // Also when a failing log made this claim be taken up a second time.
         if !settlement.counted && self.reported != Some(settlement.claim.first) {
             self.reported = Some(settlement.claim.first);
@@ -140,7 +141,7 @@ impl FileConnector {
         if read_again {
             tracing::warn!(path = settlement.claim.path, "the file changed while it was read; it is read again as it is now");
         }
-        let closed = settlement.claim.clone().closed(outcome.report.rejected);
+        let closed = settlement.claim.clone().closed(outcome.report.decided.rejected);
         self.ledger.put(closed.clone());
         self.settled.add(closed, self.clock.now());
         Ok(())
@@ -175,7 +176,8 @@ impl FileConnector {
     }
 
     fn report(&mut self, outcome: &Outcome) {
-        let FileReport { path, read, inserted, updated, deleted, unchanged, rejected, repeats_of, failed, .. } = &outcome.report;
+        let FileReport { path, read, decided, repeats_of, failed, .. } = &outcome.report;
+        let Decided { inserted, updated, deleted, unchanged, rejected } = *decided;
         // Why it failed stands in its result: the text may quote what the file holds.
         let (repeats_of, failed) = (repeats_of.as_deref(), failed.is_some());
         tracing::info!(path, read, inserted, updated, deleted, unchanged, rejected, repeats_of, failed, "file decided");

@@ -365,7 +365,7 @@ async fn a_request_of_another_process_is_answered() {
     let answers = progress::load(shop.log.as_ref(), &shop.topics, "scan-answer|").await.unwrap();
     let answer: ScanAnswer = serde_json::from_str(&answers[&answer_key("7")]).unwrap();
     assert_eq!(answer.statistics.files.len(), 1);
-    assert_eq!(answer.statistics.files[0].unchanged, 1);
+    assert_eq!(answer.statistics.files[0].decided.unchanged, 1);
     assert_eq!(shop.connector.step().await.unwrap(), Step::Quiet);
 }
 

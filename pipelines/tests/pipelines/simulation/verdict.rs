@@ -95,15 +95,15 @@ impl Expected {
         }
         let receipt = self.receipts.entry(format!("{claim}|{partition}")).or_default();
         match word {
-            Word::Inserted => receipt.inserted += 1,
-            Word::Updated => receipt.updated += 1,
-            Word::Deleted => receipt.deleted += 1,
-            Word::Unchanged => receipt.unchanged += 1,
+            Word::Inserted => receipt.decided.inserted += 1,
+            Word::Updated => receipt.decided.updated += 1,
+            Word::Deleted => receipt.decided.deleted += 1,
+            Word::Unchanged => receipt.decided.unchanged += 1,
             Word::LeftDeleted => {
-                receipt.unchanged += 1;
+                receipt.decided.unchanged += 1;
                 receipt.left_deleted += 1;
             }
-            Word::UnknownKey | Word::RequiredNull => receipt.rejected += 1,
+            Word::UnknownKey | Word::RequiredNull => receipt.decided.rejected += 1,
         }
     }
 }

@@ -178,11 +178,11 @@ impl FakeFold {
                     let known = self.state.get(&key).is_some_and(Option::is_some);
                     let row = change.row.as_ref().map(|row| rows::row_to_json(&entity.record, row));
                     match change.operation {
-                        Operation::Insert if self.state.get(&key) == Some(&row) => receipt.unchanged += 1,
-                        Operation::Insert if known => receipt.updated += 1,
-                        Operation::Insert => receipt.inserted += 1,
+                        Operation::Insert if self.state.get(&key) == Some(&row) => receipt.decided.unchanged += 1,
+                        Operation::Insert if known => receipt.decided.updated += 1,
+                        Operation::Insert => receipt.decided.inserted += 1,
                         _ if !known => {
-                            receipt.rejected += 1;
+                            receipt.decided.rejected += 1;
                             let index = index_of(&change.claim, change.source_seq).unwrap();
                             let rejection = Rejection {
                                 index,
@@ -196,8 +196,8 @@ impl FakeFold {
                             });
                             continue;
                         }
-                        Operation::Update => receipt.updated += 1,
-                        Operation::Delete => receipt.deleted += 1,
+                        Operation::Update => receipt.decided.updated += 1,
+                        Operation::Delete => receipt.decided.deleted += 1,
                     }
                     self.state.insert(key, row);
                 }
