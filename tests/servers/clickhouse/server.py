@@ -9,15 +9,14 @@ parts (an error never comes in the middle of one).
 import base64
 import io
 import json
-import os
 import re
 import socket
 import sys
-import threading
 import traceback
 from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+import connections
 import framing
 import statement
 from engine import Engine, Refused
@@ -61,10 +60,10 @@ class Request:
             self.headers[name.strip().lower()] = value.strip()
         if self.headers.get("expect", "").lower() == "100-continue":
             connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
-        self.raw = self.chunks() if self.headers.get("transfer-encoding", "").lower() == "chunked" else self.counted()
+        chunked = self.headers.get("transfer-encoding", "").lower() == "chunked"
+        self.raw = self.chunks() if chunked else self.counted(int(self.headers.get("content-length", 0)))
 
-    def counted(self):
-        left = int(self.headers.get("content-length", 0))
+    def counted(self, left: int):
         while left:
             part = self.reader.read1(min(left, READ_BYTES))
             if not part:
@@ -75,13 +74,7 @@ class Request:
     def chunks(self):
         while True:
             size = int(self.reader.readline(1 << 16).partition(b";")[0] or b"x", 16)
-            left = size
-            while left:
-                part = self.reader.read1(min(left, READ_BYTES))
-                if not part:
-                    raise ConnectionError("the client left in the middle of a body")
-                left -= len(part)
-                yield part
+            yield from self.counted(size)
             # The line end after a chunk; after the last one, trailers and the empty line.
             while self.reader.readline(1 << 16) not in (b"\r\n", b"") and size == 0:
                 pass
@@ -133,19 +126,12 @@ def multipart(request: Request) -> dict[str, bytes]:
     return fields
 
 
-class Server:
-    def __init__(self, port: int, folder: Path):
+class Front:
+    def __init__(self, folder: Path):
         self.engine = Engine(folder)
-        self.listener = socket.create_server(("127.0.0.1", port), backlog=512)
-
-    def serve(self) -> None:
-        while True:
-            connection, _ = self.listener.accept()
-            threading.Thread(target=self.converse, args=(connection,), daemon=True).start()
 
     def converse(self, connection: socket.socket) -> None:
         """All requests of one connection."""
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         reader = io.BufferedReader(QuickReader(connection), READ_BYTES)
         try:
             while line := reader.readline(1 << 20):
@@ -264,5 +250,4 @@ class Server:
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("TZ", "UTC")
-    Server(int(sys.argv[1]), Path(sys.argv[2])).serve()
+    connections.serve(int(sys.argv[1]), Front(Path(sys.argv[2])).converse)

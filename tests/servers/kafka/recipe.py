@@ -44,7 +44,6 @@ JVM = ["-Xmx768m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
 
 class Server(Recipe):
     name = "kafka"
-    variable = "TIDEMARK_TEST_KAFKA"
 
     def install(self) -> None:
         install.jars(self.name)

@@ -22,12 +22,18 @@ class Recipe:
     """One kind of server. The folder is its own, made before `prepare`; it survives `kill` and `stop`."""
 
     name: str
-    variable: str
+    # What stands before HOST:PORT in its address.
+    scheme = ""
     stop_signal = signal.SIGTERM
     # Packages that only root may use need a folder that another user can reach.
     user: str | None = None
     # The folder whose requirements.txt has the official client.
     packages: str | None = None
+
+    @property
+    def variable(self) -> str:
+        """The variable that tells the tests its address."""
+        return f"TIDEMARK_TEST_{self.name.upper()}"
 
     def install(self) -> None:
         """Gets what is missing on this machine."""
@@ -41,11 +47,14 @@ class Recipe:
         """Before the first start in an empty folder."""
 
     def command(self, folder: Path, port: int) -> Command:
-        raise NotImplementedError
+        """By default a server of ours: `server.py PORT FOLDER` in the server's folder, which may import what is in `shared`."""
+        script = place.SOURCES / self.name / "server.py"
+        environment = {"PYTHONPATH": str(place.SOURCES / "shared")}
+        return Command([str(self.python()), "-B", str(script), str(port), str(folder)], environment)
 
     def address(self, port: int) -> str:
         """What the tests are given."""
-        return f"127.0.0.1:{port}"
+        return f"{self.scheme}127.0.0.1:{port}"
 
     def probe(self, address: str) -> None:
         """Asks the server something that only a working one answers; raises where it does not.

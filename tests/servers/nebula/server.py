@@ -22,6 +22,7 @@ from nebula3.fbthrift.transport.THeaderTransport import CLIENT_TYPE
 from nebula3.graph import GraphService
 from nebula3.graph.ttypes import AuthResponse, ExecutionResponse, VerifyClientVersionResp
 
+import connections
 import statements
 from refusal import BAD_USERNAME_PASSWORD, CLIENT_VERSION, SESSION_INVALID, TOO_MANY_CONNECTIONS, Refusal, syntax
 from store import Store
@@ -138,18 +139,12 @@ class Graph(GraphService.Iface):
             return answer
 
 
-class Server:
-    def __init__(self, port: int, folder: Path):
+class Wire:
+    def __init__(self, folder: Path):
         self.processor = GraphService.Processor(Graph(folder))
-        self.listener = socket.create_server(("127.0.0.1", port), backlog=512)
-
-    def serve(self) -> None:
-        while True:
-            connection, _ = self.listener.accept()
-            threading.Thread(target=self.converse, args=(connection,), daemon=True).start()
 
     def converse(self, connection: socket.socket) -> None:
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        """All calls of one connection."""
         wrapped = TSocket.TSocket()
         wrapped.setHandle(connection)
         kinds = [CLIENT_TYPE.HEADER, CLIENT_TYPE.FRAMED_DEPRECATED, CLIENT_TYPE.UNFRAMED_DEPRECATED]
@@ -165,4 +160,4 @@ class Server:
 
 
 if __name__ == "__main__":
-    Server(int(sys.argv[1]), Path(sys.argv[2])).serve()
+    connections.serve(int(sys.argv[1]), Wire(Path(sys.argv[2])).converse)

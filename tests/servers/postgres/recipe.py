@@ -36,7 +36,6 @@ def programs() -> Path | None:
 
 class Server(Recipe):
     name = "postgres"
-    variable = "TIDEMARK_TEST_POSTGRES"
     # The fast shutdown: does not wait for clients to leave.
     stop_signal = signal.SIGINT
     # The server refuses to run as root.
