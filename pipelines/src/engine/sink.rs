@@ -162,9 +162,8 @@ impl Stage for SinkStage<'_> {
             // Whatever was in hand is applied, and what was read ahead forgotten: the rest may go to others.
             membership.holds(&assignment.share);
             if matches!(&assignment.share, Share::Partitions(numbers) if numbers.is_empty()) {
-                session.worked();
                 session.report.stands_at(Vec::new());
-                session.report.quiet();
+                session.quiet();
                 if membership::changed(&mut wanted, shutdown).await { continue } else { break }
             }
             let ended = self.run_share(session, &assignment, &mut wanted).await;
@@ -213,8 +212,7 @@ impl SinkStage<'_> {
             appended.borrow_and_update();
             let parts = if ahead.is_empty() { reading.gather(&*log, limits).await? } else { std::mem::take(&mut ahead) };
             if parts.is_empty() {
-                session.worked();
-                session.report.quiet();
+                session.quiet();
                 tokio::select! {
                     biased;
                     () = pipeline.shutdown.cancelled() => return Ok(End::Shutdown),

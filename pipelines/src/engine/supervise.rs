@@ -29,7 +29,13 @@ impl Session {
         }
     }
 
-    /// Whether it was said.
+    /// There is nothing to do: the stage stands at the end of all its topics.
+    pub(crate) fn quiet(&mut self) {
+        self.worked();
+        self.report.quiet();
+    }
+
+    /// Whether something worked.
     pub(crate) fn has_worked(&self) -> bool {
         self.worked
     }

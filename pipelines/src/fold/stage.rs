@@ -175,8 +175,7 @@ impl FoldUnit {
                 parts => parts,
             };
             if parts.is_empty() {
-                session.worked();
-                session.report.quiet();
+                session.quiet();
                 tokio::select! {
                     biased;
                     () = pipeline.shutdown.cancelled() => return Ok(End::Shutdown),
