@@ -2,7 +2,7 @@
 //!
 //! Facts and dimensions are the entities' own tables. A list of records (the lines of an order) is a table of its own beside
 //! that, named by its item's record (`consumption_line`), one row for each item, replaced whole with its owner and gone when
-//! that is deleted. Money is text with its exact digits; the views add it up in whole fen. See [`views`].
+//! that is deleted. Money is text with its exact digits; the views add it up in whole fen.
 
 mod lines;
 pub(crate) mod views;
