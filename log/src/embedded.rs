@@ -32,6 +32,7 @@ use async_trait::async_trait;
 use tokio::sync::watch as tokio_watch;
 
 use crate::Clock;
+use crate::blocking::blocking;
 use crate::port::{Bounds, Log, LogError, LogIdentity, ReadLimit, TopicSpec};
 use crate::record::{Append, RecordBatch};
 
@@ -157,17 +158,6 @@ impl fmt::Debug for EmbeddedLog {
             .field("path", &self.options.path)
             .field("identity", &self.identity)
             .finish_non_exhaustive()
-    }
-}
-
-/// Runs work that waits for the disk off the async threads.
-async fn blocking<T: Send + 'static>(
-    step: &'static str,
-    work: impl FnOnce() -> Result<T, LogError> + Send + 'static,
-) -> Result<T, LogError> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(done) => done,
-        Err(error) => Err(LogError::Fatal { step: step.to_owned(), cause: Box::new(error) }),
     }
 }
 

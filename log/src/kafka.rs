@@ -29,13 +29,14 @@ use async_trait::async_trait;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::blocking::blocking;
 use crate::membership::Membership;
 use crate::port::{Bounds, Log, LogError, LogIdentity, ReadLimit, Retention, TopicSpec};
 use crate::record::{Append, RecordBatch};
 use crate::refusal::check_sizes;
 
 use broker::Broker;
-use client::{Settings, blocking};
+use client::Settings;
 use lanes::Lanes;
 use plain::PlainProducer;
 use transaction::Transactions;

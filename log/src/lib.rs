@@ -4,6 +4,7 @@
 //! read once is read again at the same offset until retention or compaction removes it. A log has a random id and a
 //! generation, so that nobody takes one log for another.
 
+mod blocking;
 pub mod contract;
 pub mod crash;
 pub mod embedded;

@@ -20,6 +20,7 @@ use super::check::{deep, describe};
 use super::connection::{open, open_reader};
 use super::place::{Place, classify, damaged, file_error};
 use super::schema::{beside, check_header, put_in_place, remove_draft, sync_directory};
+use crate::blocking::blocking;
 use crate::port::{LogError, LogIdentity};
 
 /// The copy's name in a backup.
@@ -98,7 +99,7 @@ pub(super) fn take(place: &Place, directory: &Path, taken_at: i64) -> Result<Bac
 /// caches were filled from: where one of them is this log, the new generation is above its. Returns the new identity.
 pub async fn restore(directory: &Path, target: &Path, seen: &[LogIdentity]) -> Result<LogIdentity, LogError> {
     let (directory, target, seen) = (directory.to_owned(), target.to_owned(), seen.to_owned());
-    super::blocking("restoring a backup", move || put_back(&directory, &target, &seen)).await
+    blocking("restoring a backup", move || put_back(&directory, &target, &seen)).await
 }
 
 fn put_back(directory: &Path, target: &Path, seen: &[LogIdentity]) -> Result<LogIdentity, LogError> {

@@ -10,6 +10,7 @@ use tokio::sync::Semaphore;
 
 use super::connection::open_reader;
 use super::place::Place;
+use crate::blocking::blocking;
 use crate::port::{Bounds, LogError, ReadLimit};
 use crate::record::{RecordBatch, crc};
 use crate::refusal::no_such;
@@ -47,7 +48,7 @@ impl Readers {
         let permit = Arc::clone(&self.room).acquire_owned().await;
         let permit = permit.map_err(|error| LogError::Fatal { step: step.to_owned(), cause: Box::new(error) })?;
         let shared = Arc::clone(&self.shared);
-        super::blocking(step, move || {
+        blocking(step, move || {
             let connection = shared.take()?;
             let done = work(&shared, &connection);
             shared.give_back(connection);

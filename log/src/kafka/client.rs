@@ -194,17 +194,6 @@ pub(super) fn let_go<T: Send + 'static>(what: &'static str, client: T) {
     }
 }
 
-/// Runs work that waits for the broker off the async threads.
-pub(super) async fn blocking<T: Send + 'static>(
-    step: &'static str,
-    work: impl FnOnce() -> Result<T, LogError> + Send + 'static,
-) -> Result<T, LogError> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(done) => done,
-        Err(error) => Err(LogError::Fatal { step: step.to_owned(), cause: Box::new(error) }),
-    }
-}
-
 /// The class of an error: what time, a broker or another try may mend is `Unavailable`.
 pub(super) fn failed(step: impl Into<String>, error: KafkaError) -> LogError {
     let step = step.into();

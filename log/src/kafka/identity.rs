@@ -8,9 +8,9 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::broker::Broker;
-use super::client::blocking;
 use super::lanes::Lanes;
 use super::plain::PlainProducer;
+use crate::blocking::blocking;
 use crate::port::{LogError, LogIdentity, ReadLimit};
 use crate::record::Append;
 

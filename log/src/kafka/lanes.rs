@@ -23,8 +23,9 @@ use rdkafka::topic_partition_list::Offset;
 use tokio::sync::{Notify, watch};
 
 use super::broker::Broker;
-use super::client::{ANSWER, Consumer, Quiet, Settings, answer, blocking, failed, retire};
+use super::client::{ANSWER, Consumer, Quiet, Settings, answer, failed, retire};
 use super::transaction::kafka_number;
+use crate::blocking::blocking;
 use crate::port::{LogError, ReadLimit};
 use crate::record::RecordBatch;
 

@@ -22,8 +22,9 @@ use tokio::sync::watch;
 
 use super::KafkaOptions;
 use super::broker::Broker;
-use super::client::{ANSWER, Quiet, Settings, answer, blocking, failed, let_go, retire};
+use super::client::{ANSWER, Quiet, Settings, answer, failed, let_go, retire};
 use super::topics;
+use crate::blocking::blocking;
 use crate::membership::{Assignment, Membership};
 use crate::port::{LogError, Retention, TopicSpec};
 use crate::share::Share;

@@ -10,7 +10,8 @@ use rdkafka::admin::{AdminOptions, ConfigResource, NewTopic, ResourceSpecifier, 
 use rdkafka::error::RDKafkaErrorCode;
 
 use super::broker::Broker;
-use super::client::{ANSWER, MESSAGE_BYTES_MAX, Settings, answer, blocking, failed, let_go};
+use super::client::{ANSWER, MESSAGE_BYTES_MAX, Settings, answer, failed, let_go};
+use crate::blocking::blocking;
 use crate::port::{LogError, Retention, TopicSpec};
 use crate::refusal::{check_spec, refused_partitions};
 
