@@ -1,11 +1,8 @@
-//! What some tests need of the machine: mounts of their own. Where the machine does not let them, the test says so by name, and
-//! with `CI=true` it fails.
+//! What some tests need of the machine: mounts of their own.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-
-pub use tidemark_test_support::skip;
 
 /// A mount that is taken away again when the test ends, however it ends.
 #[derive(Debug)]

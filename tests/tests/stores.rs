@@ -6,9 +6,10 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
+use tidemark_test_support::skip;
 use tidemark_tests::files::{code, customer, envelope};
 use tidemark_tests::generator::Operation::Insert;
-use tidemark_tests::machine::{Mount, skip};
+use tidemark_tests::machine::Mount;
 use tidemark_tests::place::Place;
 use tidemark_tests::running::{http_get, metric};
 use tidemark_tests::stores;

@@ -7,10 +7,11 @@ use std::io::Write;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tidemark_test_support::skip;
 use tidemark_tests::binary;
 use tidemark_tests::files::{customer, envelope, pending};
 use tidemark_tests::generator::Operation::Insert;
-use tidemark_tests::machine::{Mount, skip};
+use tidemark_tests::machine::Mount;
 use tidemark_tests::place::Place;
 use tidemark_tests::results;
 use tidemark_tests::running::http_get;
