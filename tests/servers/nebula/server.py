@@ -3,8 +3,7 @@
 The wire (frames, protocol, types) is that of the `nebula3-python` package; what the statements do is ours (statements.py) and
 follows NebulaGraph 3.8. It shows a client's bytes and statements to be right, not how a real cluster behaves under load.
 
-A test may put a file `faults` into the folder, a line for each writing statement to come: `before CODE MESSAGE` refuses it,
-`after CODE MESSAGE` applies it and then answers so, `pass` lets it through.
+A test may put a file `faults` into the folder: see shared/faults.py; a writing statement is a call there.
 """
 
 import os
@@ -24,6 +23,7 @@ from nebula3.graph.ttypes import AuthResponse, ExecutionResponse, VerifyClientVe
 
 import connections
 import statements
+from faults import Faults
 from refusal import BAD_USERNAME_PASSWORD, CLIENT_VERSION, SESSION_INVALID, TOO_MANY_CONNECTIONS, Refusal, syntax
 from store import Store
 from values import from_wire, to_wire
@@ -37,7 +37,7 @@ VERSION = os.environ.get("TIDEMARK_NEBULA_VERSION", "3.8.0")
 
 
 class Session:
-    def __init__(self, store: Store, faults: "Faults"):
+    def __init__(self, store: Store, faults: Faults):
         self.store = store
         self.faults = faults
         self.version = VERSION
@@ -47,38 +47,10 @@ class Session:
         self.used = time.monotonic()
 
 
-class Faults:
-    """What a test wants to go wrong; see above."""
-
-    def __init__(self, path: Path):
-        self.path = path
-        self.pending = None
-
-    def before(self) -> None:
-        self.pending = None
-        if not self.path.exists():
-            return
-        line, _, rest = self.path.read_text().partition("\n")
-        fresh = self.path.with_suffix(".rest")
-        fresh.write_text(rest)
-        fresh.rename(self.path) if rest.strip() else (fresh.unlink(), self.path.unlink())
-        when, _, what = line.partition(" ")
-        if when == "pass" or not what:
-            return
-        code, _, message = what.partition(" ")
-        if when == "before":
-            raise Refusal(int(code), message)
-        self.pending = Refusal(int(code), message)
-
-    def after(self) -> None:
-        if self.pending:
-            raise self.pending
-
-
 class Graph(GraphService.Iface):
     def __init__(self, folder: Path):
         self.store = Store(folder)
-        self.faults = Faults(folder / "faults")
+        self.faults = Faults(folder / "faults", Refusal)
         self.sessions: dict[int, Session] = {}
         # One statement at a time: the store has one writer, and Python one thread that computes.
         self.guard = threading.Lock()

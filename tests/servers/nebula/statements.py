@@ -24,11 +24,10 @@ def run(session, text: bytes, parameters: dict):
         statement.check(session)
     result = None
     for statement in statements:
-        if is_write(statement):
-            session.faults.before()
+        fault = session.faults.before() if is_write(statement) else None
         result = statement.run(session)
-        if is_write(statement):
-            session.faults.after()
+        if fault:
+            raise fault
     return result
 
 

@@ -22,6 +22,20 @@ CODES = [
 ]
 
 
+def writes(method):
+    """A call that writes points or payloads, and may be wanted to go wrong."""
+
+    @functools.wraps(method)
+    def call(self, request):
+        fault = self.wishes.faults.before()
+        response = method(self, request)
+        if fault:
+            raise fault
+        return response
+
+    return answer(call)
+
+
 def answer(method):
     @functools.wraps(method)
     def call(self, request, context):

@@ -3,11 +3,12 @@
 import convert
 import grpc
 import qdrant_edge as edge
-from answer import answer
+from answer import answer, writes
 from collections_kept import Collection, Collections
 from convert import Refused, a_filter, filter_of, point_id, wire_id, wire_payload, wire_vectors
 from qdrant_client import grpc as wire
 from qdrant_client.grpc import points_service_pb2_grpc as services
+from wishes import Wishes
 
 INDEX_TYPES = {
     wire.FieldType.FieldTypeKeyword: edge.PayloadSchemaType.Keyword,
@@ -24,44 +25,43 @@ LIMIT_DEFAULT = 10
 
 
 class PointsService(services.PointsServicer):
-    def __init__(self, kept: Collections, conditional: bool):
+    def __init__(self, kept: Collections, wishes: Wishes):
         self.kept = kept
-        # Servers before 1.16 pass over a condition that they do not know.
-        self.conditional = conditional
+        self.wishes = wishes
 
     # === writing ===
 
-    @answer
+    @writes
     def Upsert(self, request):
         collection = self.kept.get(request.collection_name)
         return self.done(request, self.upsert(collection, request))
 
-    @answer
+    @writes
     def Delete(self, request):
         collection = self.kept.get(request.collection_name)
         return self.done(request, self.delete(collection, request.points))
 
-    @answer
+    @writes
     def SetPayload(self, request):
         collection = self.kept.get(request.collection_name)
         return self.done(request, self.set_payload(collection, request))
 
-    @answer
+    @writes
     def OverwritePayload(self, request):
         collection = self.kept.get(request.collection_name)
         return self.done(request, self.overwrite_payload(collection, request))
 
-    @answer
+    @writes
     def DeletePayload(self, request):
         collection = self.kept.get(request.collection_name)
         return self.done(request, self.delete_payload(collection, request))
 
-    @answer
+    @writes
     def ClearPayload(self, request):
         collection = self.kept.get(request.collection_name)
         return self.done(request, self.clear_payload(collection, request.points))
 
-    @answer
+    @writes
     def UpdateBatch(self, request):
         """One after the other; what stands before a refused one stays, as in a real server."""
         collection = self.kept.get(request.collection_name)
@@ -91,8 +91,10 @@ class PointsService(services.PointsServicer):
     def upsert(self, collection: Collection, given) -> int:
         """All points are looked at first: one that is wrong leaves none of them behind."""
         points = [convert.point(one, collection.sizes) for one in given.points]
+        self.wishes.refuse_poison(given.points)
         condition, mode = None, None
-        if self.conditional:
+        # Servers before 1.16 pass over a condition that they do not know.
+        if self.wishes.is_conditional():
             condition = filter_of(given, "update_filter")
             mode = convert.UPDATE_MODES[given.update_mode] if given.HasField("update_mode") else None
         return collection.update(edge.UpdateOperation.upsert_points(points, condition, mode))
