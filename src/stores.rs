@@ -11,6 +11,7 @@ use tidemark_connector_file::{Clock, FileConnector, FileOptions, Part, Selection
 use tidemark_sink_core::embedder::Embedder;
 use tidemark_sink_core::embedder::http::{HttpEmbedder, HttpOptions};
 use tidemark_sink_core::embedder::ngram::NgramEmbedder;
+use tidemark_sink_core::search::Search;
 use tidemark_sink_core::{Role, Sink};
 
 use crate::configuration::stores::{LogPlace, Store};
@@ -50,10 +51,22 @@ pub(crate) fn sink_at(workplace: &Workplace, role: Role, store: &Store) -> Resul
         }
         Store::Postgres(options) => tidemark_sink_postgres::relational(options.clone(), catalog),
         Store::Nebula(options) => tidemark_sink_nebula::graph(options.clone(), catalog),
+        Store::Qdrant(options) => tidemark_sink_qdrant::vector(options.clone(), catalog, embedder(workplace)?),
         Store::ClickHouse(options) => {
             tidemark_sink_clickhouse::analytics(options.clone(), catalog, vip_levels(), utc_offset(workplace)?)
         }
     })
+}
+
+/// The search in the vector store.
+pub(crate) fn search(workplace: &Workplace) -> Result<Box<dyn Search>> {
+    match workplace.configuration.sinks.get(&Role::Vector) {
+        Some(Store::Sqlite(path)) => Ok(tidemark_sink_sqlite::search(path.clone(), embedder(workplace)?)),
+        Some(Store::Qdrant(options)) => {
+            Ok(tidemark_sink_qdrant::search(options.clone(), &workplace.catalog, embedder(workplace)?))
+        }
+        _ => Err(UsageError("the vector store is switched off by the configuration".to_owned()).into()),
+    }
 }
 
 /// Seconds east of the zone in which a day of the views begins, as they are now.

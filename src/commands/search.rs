@@ -4,12 +4,10 @@ mod conditions;
 
 use anyhow::{Context, Result};
 use serde_json::json;
-use tidemark_sink_core::Role;
-use tidemark_sink_sqlite::{Query, search};
+use tidemark_sink_core::search::Query;
 
 use crate::arguments::{Common, Search};
 use crate::commands::print_line;
-use crate::configuration::stores::Store;
 use crate::exit::{Exit, UsageError};
 use crate::stores;
 use crate::workplace::Workplace;
@@ -17,9 +15,7 @@ use crate::workplace::Workplace;
 /// Runs it.
 pub(crate) async fn run(common: &Common, command: &Search) -> Result<Exit> {
     let workplace = Workplace::load(common)?;
-    let Some(Store::Sqlite(path)) = workplace.configuration.sinks.get(&Role::Vector) else {
-        return Err(UsageError("the vector store is switched off by the configuration".to_owned()).into());
-    };
+    let search = stores::search(&workplace)?;
     let collections: Vec<&str> = workplace
         .catalog
         .entities()
@@ -34,8 +30,7 @@ pub(crate) async fn run(common: &Common, command: &Search) -> Result<Exit> {
     let filters = conditions::resolve(&workplace.catalog, &command.collection, &command.conditions)?;
     let query =
         Query { collection: command.collection.clone(), text: command.text.clone(), limit: usize::from(command.limit), filters };
-    let embedder = stores::embedder(&workplace)?;
-    let hits = search(path, &*embedder, query).await.with_context(|| format!("searching {}", path.display()))?;
+    let hits = search.search(query).await.context("searching")?;
     for hit in hits {
         print_line(&if command.json {
             json!({"entity": hit.entity, "key": hit.key, "score": hit.score, "payload": hit.payload}).to_string()

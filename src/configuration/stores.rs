@@ -9,6 +9,7 @@ use tidemark_sink_clickhouse::ClickHouseOptions;
 use tidemark_sink_core::Role;
 use tidemark_sink_nebula::{NebulaOptions, TlsOptions};
 use tidemark_sink_postgres::PostgresOptions;
+use tidemark_sink_qdrant::QdrantOptions;
 
 use super::valid::Reader;
 
@@ -21,6 +22,8 @@ pub(crate) enum Store {
     Postgres(PostgresOptions),
     /// The graph.
     Nebula(NebulaOptions),
+    /// The points.
+    Qdrant(QdrantOptions),
     /// The analytics.
     ClickHouse(ClickHouseOptions),
 }
@@ -32,6 +35,7 @@ impl fmt::Display for Store {
             // The address may hold a password.
             Self::Postgres(options) => write!(out, "Postgres, schema {}", options.schema),
             Self::Nebula(options) => write!(out, "NebulaGraph at {}, space {}", options.addresses.join(", "), options.space),
+            Self::Qdrant(options) => write!(out, "Qdrant at {}, prefix `{}`", options.url, options.prefix),
             Self::ClickHouse(options) => write!(out, "ClickHouse, database {}", options.database),
         }
     }
@@ -97,8 +101,8 @@ fn read_store(reader: &mut Reader<'_>, role: Role) -> Store {
     let server = match role {
         Role::Relational => Store::Postgres(read_postgres(reader, kind == "postgres")),
         Role::Graph => Store::Nebula(read_nebula(reader)),
+        Role::Vector => Store::Qdrant(read_qdrant(reader, kind == "qdrant")),
         Role::Analytics => Store::ClickHouse(read_clickhouse(reader)),
-        Role::Vector => return Store::Sqlite(path),
     };
     if kind == "sqlite" { Store::Sqlite(path) } else { server }
 }
@@ -123,12 +127,24 @@ fn read_nebula(reader: &mut Reader<'_>) -> NebulaOptions {
     }
 }
 
+fn read_qdrant(reader: &mut Reader<'_>, used: bool) -> QdrantOptions {
+    let mut options = QdrantOptions::new(reader.text("sinks.vector.url"), reader.text("sinks.vector.prefix"));
+    options.api_key = optional(reader.text("sinks.vector.api_key"));
+    for problem in options.problems().into_iter().filter(|_| used) {
+        reader.refuse("sinks.vector", problem);
+    }
+    options
+}
+
 fn read_clickhouse(reader: &mut Reader<'_>) -> ClickHouseOptions {
-    let optional = |text: String| Some(text).filter(|text| !text.is_empty());
     ClickHouseOptions {
         url: reader.text("sinks.analytics.url"),
         database: reader.text("sinks.analytics.database"),
         user: optional(reader.text("sinks.analytics.user")),
         password: optional(reader.text("sinks.analytics.password")),
     }
+}
+
+fn optional(text: String) -> Option<String> {
+    Some(text).filter(|text| !text.is_empty())
 }

@@ -21,6 +21,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("tidemark-sink-sqlite", &["schemas", "log", "sink-core"]),
     ("tidemark-sink-postgres", &["schemas", "log", "sink-core"]),
     ("tidemark-sink-nebula", &["schemas", "log", "sink-core"]),
+    ("tidemark-sink-qdrant", &["schemas", "log", "sink-core"]),
     ("tidemark-sink-clickhouse", &["schemas", "log", "sink-core"]),
     ("tidemark-pipelines", &["schemas", "log", "connector-core", "sink-core"]),
     (
@@ -34,6 +35,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "sink-sqlite",
             "sink-postgres",
             "sink-nebula",
+            "sink-qdrant",
             "sink-clickhouse",
             "pipelines",
         ],
@@ -45,6 +47,7 @@ const VENDORS: &[(&str, &[&str])] = &[
     ("rusqlite", &["tidemark-log", "tidemark-sink-sqlite"]),
     ("rdkafka", &["tidemark-log"]),
     ("sqlx", &["tidemark-sink-postgres"]),
+    ("qdrant-client", &["tidemark-sink-qdrant"]),
     ("clickhouse", &["tidemark-sink-clickhouse"]),
     ("tokio-rustls", &["tidemark-sink-nebula"]),
     ("rustls-native-certs", &["tidemark-sink-nebula"]),

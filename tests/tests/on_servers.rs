@@ -1,5 +1,5 @@
-//! The program on real servers, chosen by configuration: the log on Kafka, three of the stores on theirs. It ends as the embedded
-//! default ends on the same files, also when it is killed on the way.
+//! The program on real servers, chosen by configuration: the log on Kafka, all four stores on theirs. It ends as the embedded default
+//! ends on the same files, also when it is killed on the way, and a search finds the same.
 
 #![allow(clippy::unwrap_used, reason = "a test says what it expects by failing")]
 
@@ -20,9 +20,9 @@ type State = BTreeMap<String, (Option<String>, bool, Value)>;
 
 /// A place whose log and stores are on servers, under names of its own; `None` where one of the servers is not to be had.
 fn on_servers(test: &str) -> Option<Place> {
-    let [kafka, postgres, nebula, clickhouse] =
-        [Kind::Kafka, Kind::Postgres, Kind::Nebula, Kind::ClickHouse].map(|kind| kind.address(test));
-    let (kafka, postgres, nebula, clickhouse) = (kafka?, postgres?, nebula?, clickhouse?);
+    let [kafka, postgres, nebula, qdrant, clickhouse] =
+        [Kind::Kafka, Kind::Postgres, Kind::Nebula, Kind::Qdrant, Kind::ClickHouse].map(|kind| kind.address(test));
+    let (kafka, postgres, nebula, qdrant, clickhouse) = (kafka?, postgres?, nebula?, qdrant?, clickhouse?);
     let mut place = Place::new();
     let name = format!("tidemark_test_{}_{}", std::process::id(), place.port());
     for (key, value) in [
@@ -37,6 +37,9 @@ fn on_servers(test: &str) -> Option<Place> {
         ("SINKS__GRAPH__ADDRESSES", &nebula),
         ("SINKS__GRAPH__PASSWORD", "nebula"),
         ("SINKS__GRAPH__SPACE", &name),
+        ("SINKS__VECTOR__KIND", "qdrant"),
+        ("SINKS__VECTOR__URL", &qdrant),
+        ("SINKS__VECTOR__PREFIX", &format!("{name}_")),
         ("SINKS__ANALYTICS__KIND", "clickhouse"),
         ("SINKS__ANALYTICS__URL", &clickhouse),
         ("SINKS__ANALYTICS__DATABASE", &name),
@@ -61,6 +64,24 @@ fn summaries(place: &Place) -> BTreeMap<String, String> {
     lines.map(|line| (line["part"].as_str().unwrap().to_owned(), line["summary"].as_str().unwrap().to_owned())).collect()
 }
 
+/// What searches find, as a program reads it: by likeness and under conditions of every type.
+fn found(place: &Place) -> Vec<String> {
+    let searches: [&[&str]; 11] = [
+        &["customer_profiles", "敏感肌"],
+        &["customer_profiles", "张小丽", "--limit", "3"],
+        &["customer_profiles", "会员", "--where", "vip_level=金卡"],
+        &["customer_profiles", "会员", "--where", "first_visit_date=2026-01-15"],
+        &["customer_profiles", "会员", "--where", "first_visit_date="],
+        &["customer_profiles", "会员", "--where", "tags="],
+        &["medical_knowledge", "玻尿酸"],
+        &["medical_knowledge", "注射", "--where", "standard_price_fen=19800"],
+        &["medical_knowledge", "注射", "--where", "entity=project", "--limit", "2"],
+        &["medical_knowledge", "注射", "--where", "effect_level=4"],
+        &["medical_knowledge", "注射", "--where", "standard_price=168"],
+    ];
+    searches.iter().map(|search| place.succeed(&[&["search", "--json"], *search].concat())).collect()
+}
+
 /// The number before ` rows` in a store's summary.
 fn rows(summaries: &BTreeMap<String, String>, part: &str) -> String {
     let summary = &summaries[part];
@@ -81,6 +102,9 @@ fn the_sample_ends_on_servers_as_in_files() {
     for part in ["sink.relational", "sink.vector"] {
         assert_eq!(rows(&on_servers, part), rows(&in_files, part), "{part}");
     }
+    let hits = found(&place);
+    assert!(hits.iter().filter(|lines| !lines.is_empty()).count() > 5, "the searches say too little: {hits:#?}");
+    assert_eq!(hits, found(&embedded));
     let again = place.once();
     assert!(again.contains("customers: 0"), "nothing is taken in twice: {again}");
     assert_eq!(states(&place), states(&embedded));
@@ -102,5 +126,7 @@ fn killed_on_servers_it_goes_on_where_it_stood() {
     let mut running = place.start(&["up", "--once", "--timeout", "120"]);
     assert_eq!(running.wait(Duration::from_secs(300)).code(), Some(0), "{}", running.output());
     assert_eq!(states(&place), states(&embedded));
-    assert_eq!(rows(&summaries(&place), "sink.relational"), rows(&summaries(&embedded), "sink.relational"));
+    for part in ["sink.relational", "sink.vector"] {
+        assert_eq!(rows(&summaries(&place), part), rows(&summaries(&embedded), part), "{part}");
+    }
 }

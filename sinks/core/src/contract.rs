@@ -9,6 +9,7 @@
 
 mod cases;
 mod fixture;
+pub mod points;
 
 use std::collections::BTreeMap;
 use std::future::Future;

@@ -34,7 +34,7 @@ pub trait Embedder: Send + Sync + 'static {
 }
 
 /// Scales to length one; `false` when there is nothing to scale (a zero vector, or one that is no number).
-fn normalise(vector: &mut [f32]) -> bool {
+pub(crate) fn normalise(vector: &mut [f32]) -> bool {
     let length = vector.iter().map(|value| f64::from(*value).powi(2)).sum::<f64>().sqrt();
     if !length.is_finite() || length < f64::from(f32::MIN_POSITIVE) {
         return false;

@@ -1,13 +1,15 @@
-//! What every sink shares: the port, batches of after-images, references as tables show them, embedders, text templates, and
-//! the contract suite that each adapter passes.
+//! What every sink shares: the port, batches of after-images, references as tables show them, embedders, text templates, points
+//! and the search for them, and the contract suites that each adapter passes.
 
 pub mod batch;
 pub mod contract;
 pub mod embedder;
 pub mod graph;
+pub mod points;
 pub mod port;
 pub mod references;
 pub mod report;
+pub mod search;
 pub mod sql;
 pub mod template;
 pub mod views;

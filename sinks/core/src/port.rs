@@ -37,8 +37,8 @@ impl Role {
     }
 }
 
-/// Where a store stands on one partition of one entity's state topic.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Where a store stands on one partition of one entity's state topic. In order of entity and partition.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct StorePosition {
     /// Entity name.
     pub entity: String,

@@ -24,10 +24,10 @@ use std::sync::Arc;
 use tidemark_schemas::Catalog;
 use tidemark_sink_core::Sink;
 use tidemark_sink_core::embedder::Embedder;
+use tidemark_sink_core::search::Search;
 
 use crate::store::SqliteSink;
-
-pub use vector::search::{Hit, Query, search};
+use crate::vector::search::VectorSearch;
 
 /// The relational store in this file.
 pub fn relational(path: PathBuf, catalog: Arc<Catalog>) -> Box<dyn Sink> {
@@ -42,6 +42,11 @@ pub fn graph(path: PathBuf, catalog: Arc<Catalog>) -> Box<dyn Sink> {
 /// The vector store in this file, filled by this embedder.
 pub fn vector(path: PathBuf, catalog: Arc<Catalog>, embedder: Arc<dyn Embedder>) -> Box<dyn Sink> {
     Box::new(SqliteSink::new(path, Arc::new(vector::Vector::new(catalog, embedder))))
+}
+
+/// The search in the vector store in this file, beside its owner. The embedder must be the one that fills it.
+pub fn search(path: PathBuf, embedder: Arc<dyn Embedder>) -> Box<dyn Search> {
+    Box::new(VectorSearch::new(path, embedder))
 }
 
 /// The analytics store in this file. `vip_levels` are the customers' levels that count as VIP; `utc_offset` is the zone's, in

@@ -22,32 +22,30 @@ impl<'o> Object<'o> {
     /// A cell under this name (schema names need no escaping); nothing for a null one.
     pub(crate) fn cell(&mut self, name: &str, kind: &FieldType, cell: &Cell<'_>) {
         if !cell.is_null() {
-            self.name(&[name]);
+            self.name(name);
             json::write_cell(kind, cell, self.out);
         }
     }
 
     /// A text.
     pub(crate) fn text(&mut self, name: &str, value: &str) {
-        self.name(&[name]);
+        self.name(name);
         json::write_cell(&FieldType::Bool, &Cell::text(value), self.out);
     }
 
-    /// A whole number, under a name of two parts.
-    pub(crate) fn int(&mut self, name: [&str; 2], value: i64) {
-        self.name(&name);
+    /// A whole number.
+    pub(crate) fn int(&mut self, name: &str, value: i64) {
+        self.name(name);
         text::write_int(value, self.out);
     }
 
-    fn name(&mut self, parts: &[&str]) {
+    fn name(&mut self, name: &str) {
         if !self.empty {
             self.out.push(',');
         }
         self.empty = false;
         self.out.push('"');
-        for part in parts {
-            self.out.push_str(part);
-        }
+        self.out.push_str(name);
         self.out.push_str("\":");
     }
 }

@@ -24,6 +24,7 @@ async fn the_graph_store_keeps_the_contract() {
 async fn the_vector_store_keeps_the_contract() {
     let fixture = Fixture::new(Catalog::built_in());
     contract::run(&fixture, || async { Store::fresh(Kind::Vector, fixture.catalog()) }).await;
+    contract::points::run(&fixture, || async { Store::fresh(Kind::Vector, fixture.catalog()) }).await;
 }
 
 #[tokio::test]

@@ -13,13 +13,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension, params};
-use tidemark_schemas::{Catalog, Entity};
-use tidemark_sink_core::embedder::{EmbedError, Embedder};
-use tidemark_sink_core::template::Template;
-use tidemark_sink_core::{RejectedRow, Role, SinkBatch, SinkError, SinkRow};
+use tidemark_schemas::Catalog;
+use tidemark_sink_core::embedder::Embedder;
+use tidemark_sink_core::points::{self, PointKind, derivation, text_hash};
+use tidemark_sink_core::{Role, SinkBatch, SinkError, SinkRow};
 use tokio::runtime::Handle;
 use uuid::Uuid;
-use xxhash_rust::xxh3::Xxh3;
 
 use crate::failure::{Failure, fatal};
 use crate::meta;
@@ -33,8 +32,6 @@ const FORMAT: u64 = 1;
 const POINTS_PER_STEP: usize = 512;
 /// A point is about 1.5 KB: larger pages waste less at their ends.
 const PAGE_BYTES: u32 = 8_192;
-/// Our own name space for point ids; fixed for ever.
-const POINT_SPACE: Uuid = Uuid::from_u128(0x7469_6465_6d61_726b_0002_706f_696e_7473);
 
 /// The statement that makes the table: what a bare writer needs to compare itself with this store.
 pub fn ddl() -> &'static str {
@@ -52,28 +49,13 @@ pub fn ddl() -> &'static str {
 )"
 }
 
-/// The id of a record's point: UUIDv5 of `<entity>:<key>`.
-pub fn point_id(entity: &str, key: &str) -> Uuid {
-    Uuid::new_v5(&POINT_SPACE, format!("{entity}:{key}").as_bytes())
-}
-
 /// The adapter.
 pub(crate) struct Vector {
     catalog: Arc<Catalog>,
-    kinds: BTreeMap<String, Kind>,
-    /// What is wrong with the templates, told when the store is opened.
-    problem: Option<String>,
+    /// What is wrong with the templates is told when the store is opened.
+    kinds: Result<BTreeMap<String, PointKind>, String>,
     embedder: Arc<dyn Embedder>,
     upsert: Ladder,
-}
-
-/// An entity that becomes points.
-struct Kind {
-    entity: Arc<Entity>,
-    collection: String,
-    template: Template,
-    /// Indexes of its columns that go into the payload.
-    payload: Vec<usize>,
 }
 
 /// A row that is to be written.
@@ -85,38 +67,20 @@ struct Pending<'r, 'b> {
     vector: Option<usize>,
 }
 
-impl Kind {
-    fn try_new(entity: &Arc<Entity>) -> Result<Option<Self>, String> {
-        let (Some(vector), Some(template)) = (&entity.vector, Template::try_new(entity)?) else { return Ok(None) };
-        let position = |name: &String| entity.columns.iter().position(|column| column.name == *name);
-        let payload = vector.payload.iter().filter_map(position).collect();
-        Ok(Some(Self { entity: Arc::clone(entity), collection: vector.collection.clone(), template, payload }))
-    }
-}
-
 impl Vector {
     pub(crate) fn new(catalog: Arc<Catalog>, embedder: Arc<dyn Embedder>) -> Self {
-        let mut kinds = BTreeMap::new();
-        let mut problem = None;
-        for entity in catalog.entities() {
-            match Kind::try_new(entity) {
-                Ok(Some(kind)) => drop(kinds.insert(entity.name.clone(), kind)),
-                Ok(None) => {}
-                Err(found) => problem = Some(found),
-            }
-        }
         let head = "INSERT INTO point(collection, entity, key, id, text_hash, version, deleted_at, payload, vector)";
         let sets = "collection = excluded.collection, text_hash = excluded.text_hash, version = excluded.version, \
                     deleted_at = excluded.deleted_at, payload = excluded.payload, vector = excluded.vector";
         let upsert = Ladder::insert(head, 9, &format!("ON CONFLICT(entity, key) DO UPDATE SET {sets}"));
-        Self { catalog, kinds, problem, embedder, upsert }
+        Self { kinds: points::kinds(&catalog), catalog, embedder, upsert }
     }
 
     /// The rows that pass the gate, with the texts of those whose vector must be made.
     fn pending<'r, 'b>(
         &self,
         connection: &Connection,
-        kind: &Kind,
+        kind: &PointKind,
         rows: &'r [SinkRow<'b>],
         refreshing: bool,
     ) -> Result<Vec<Pending<'r, 'b>>, rusqlite::Error> {
@@ -132,9 +96,8 @@ impl Vector {
             if known.is_some_and(|(stored, _)| stored > version || (stored == version && !refreshing)) {
                 continue;
             }
-            let mut text = String::new();
-            kind.template.write(&row.state, &mut text);
-            let text_hash = hash(&identity, &text);
+            let text = kind.text(&row.state);
+            let text_hash = text_hash(&identity, &text);
             let kept = known.is_some_and(|(_, known)| known == text_hash);
             let vector = (!kept).then_some(vectors);
             vectors += usize::from(!kept);
@@ -145,45 +108,15 @@ impl Vector {
 
     /// The vectors of all texts that need one, in order.
     fn embed(&self, batch: &SinkBatch, pending: &[Pending<'_, '_>]) -> Result<Vec<Vec<f32>>, SinkError> {
-        let rows: Vec<&Pending<'_, '_>> = pending.iter().filter(|row| row.vector.is_some()).collect();
-        if rows.is_empty() {
-            return Ok(Vec::new());
-        }
-        let texts: Vec<&str> = rows.iter().map(|row| row.text.as_str()).collect();
-        match Handle::current().block_on(self.embedder.embed(&texts)) {
-            Ok(vectors) => Ok(vectors),
-            Err(EmbedError::Rejected(_)) => self.embed_singly(batch, &rows),
-            Err(error) => Err(unavailable(error)),
-        }
-    }
-
-    /// One text after the other, to learn which are refused.
-    fn embed_singly(&self, batch: &SinkBatch, rows: &[&Pending<'_, '_>]) -> Result<Vec<Vec<f32>>, SinkError> {
-        let mut vectors = Vec::new();
-        let mut refused = Vec::new();
-        for pending in rows {
-            match Handle::current().block_on(self.embedder.embed(&[&pending.text])) {
-                Ok(made) => vectors.extend(made),
-                Err(EmbedError::Rejected(problem)) => {
-                    let part = &batch.parts[pending.row.part];
-                    refused.push(RejectedRow {
-                        entity: part.entity.name.clone(),
-                        position: (part.partition, pending.row.offset),
-                        key: pending.row.state.key.to_string(),
-                        reason: "not_embedded".to_owned(),
-                        detail: format!("{problem}; correct the record's text and it is embedded, or redrive the dead letter"),
-                    });
-                }
-                Err(error) => return Err(unavailable(error)),
-            }
-        }
-        if refused.is_empty() { Ok(vectors) } else { Err(SinkError::Rejected(refused)) }
+        let rows = pending.iter().filter(|row| row.vector.is_some());
+        let rows: Vec<(&SinkRow<'_>, &str)> = rows.map(|pending| (pending.row, pending.text.as_str())).collect();
+        Handle::current().block_on(points::embed(&*self.embedder, batch, &rows))
     }
 
     fn write_step(
         &self,
         connection: &Connection,
-        kind: &Kind,
+        kind: &PointKind,
         pending: &[Pending<'_, '_>],
         vectors: &[Vec<f32>],
     ) -> Result<(), Failure> {
@@ -197,12 +130,12 @@ impl Vector {
             binder.value(kind.collection.as_str())?;
             binder.value(kind.entity.name.as_str())?;
             binder.value(state.key.as_ref())?;
-            let id = point_id(&kind.entity.name, &state.key);
+            let id = kind.id(&state.key);
             binder.value(&*id.hyphenated().encode_lower(&mut Uuid::encode_buffer()))?;
             binder.value(pending.text_hash)?;
             binder.value(state.version.cast_signed())?;
             binder.moment(state.deleted.then_some(state.changed_at))?;
-            binder.written(|out| write_payload(&kind.entity, &kind.payload, state, out))?;
+            binder.written(|out| write_payload(kind, state, out))?;
             binder.value(bytes.as_slice())
         })?;
         let sql = "UPDATE point SET collection = ?, version = ?, deleted_at = ?, payload = ? WHERE entity = ? AND key = ?";
@@ -211,7 +144,7 @@ impl Vector {
         for pending in pending.iter().filter(|row| row.vector.is_none()) {
             let state = &pending.row.state;
             payload.clear();
-            write_payload(&kind.entity, &kind.payload, state, &mut payload);
+            write_payload(kind, state, &mut payload);
             let deleted_at = state.deleted.then(|| tidemark_schemas::json::timestamp_text(state.changed_at));
             let version = state.version.cast_signed();
             keep.execute(params![kind.collection, version, deleted_at, payload, kind.entity.name, state.key])?;
@@ -230,16 +163,16 @@ impl Adapter for Vector {
     }
 
     fn keeps(&self, entity: &str) -> bool {
-        self.kinds.contains_key(entity)
+        self.kinds.as_ref().is_ok_and(|kinds| kinds.contains_key(entity))
     }
 
     fn fingerprints(&self) -> Vec<(String, u64)> {
-        let embedder = hash(&self.embedder.identity(), "").cast_unsigned();
-        self.catalog.entities().iter().map(|entity| (entity.name.clone(), entity.derivation ^ FORMAT ^ embedder)).collect()
+        let embedder = self.embedder.identity();
+        self.catalog.entities().iter().map(|entity| (entity.name.clone(), derivation(entity, &embedder, FORMAT))).collect()
     }
 
     fn create(&self, connection: &Connection) -> Result<(), Failure> {
-        if let Some(problem) = &self.problem {
+        if let Err(problem) = &self.kinds {
             return Err(fatal("making the vector store".to_owned(), problem.clone()).into());
         }
         connection.execute_batch(ddl())?;
@@ -248,7 +181,8 @@ impl Adapter for Vector {
     }
 
     fn write(&self, connection: &Connection, batch: &SinkBatch, rows: &[SinkRow<'_>], refreshing: bool) -> Result<u64, Failure> {
-        let Some(kind) = rows.first().and_then(|row| self.kinds.get(&batch.parts[row.part].entity.name)) else { return Ok(0) };
+        let Some((row, kinds)) = rows.first().zip(self.kinds.as_ref().ok()) else { return Ok(0) };
+        let Some(kind) = kinds.get(&batch.parts[row.part].entity.name) else { return Ok(0) };
         let mut written = 0;
         for step in rows.chunks(POINTS_PER_STEP) {
             let pending = self.pending(connection, kind, step, refreshing)?;
@@ -262,17 +196,4 @@ impl Adapter for Vector {
     fn tables(&self) -> Vec<String> {
         vec!["point".to_owned()]
     }
-}
-
-/// What says whether a stored vector still fits.
-fn hash(embedder: &str, text: &str) -> i64 {
-    let mut hasher = Xxh3::new();
-    hasher.update(embedder.as_bytes());
-    hasher.update(&[0]);
-    hasher.update(text.as_bytes());
-    hasher.digest().cast_signed()
-}
-
-fn unavailable(error: EmbedError) -> SinkError {
-    SinkError::Unavailable { step: "embedding".to_owned(), cause: error.into() }
 }

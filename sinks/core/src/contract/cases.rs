@@ -285,6 +285,6 @@ pub(super) async fn reset_empties_and_refills(fixture: &Fixture, store: &dyn Sto
 }
 
 #[expect(clippy::panic, reason = "this suite reports by panicking")]
-fn unreachable_answer<T: std::fmt::Debug>(case: &str, answer: &Result<T, SinkError>) -> ! {
+pub(super) fn unreachable_answer<T: std::fmt::Debug>(case: &str, answer: &Result<T, SinkError>) -> ! {
     panic!("{case} was answered with {answer:?}")
 }

@@ -10,8 +10,11 @@ use rusqlite::types::Value;
 use tempfile::TempDir;
 use tidemark_schemas::Catalog;
 use tidemark_sink_core::Sink;
+use tidemark_sink_core::contract::points::VectorHarness;
 use tidemark_sink_core::contract::{StoreHarness, StoredRow};
+use tidemark_sink_core::embedder::Embedder;
 use tidemark_sink_core::embedder::ngram::NgramEmbedder;
+use tidemark_sink_core::search::Search;
 
 /// Which store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -128,6 +131,16 @@ impl StoreHarness for Store {
             row.content.push('\n');
         }
         rows
+    }
+}
+
+impl VectorHarness for Store {
+    fn sink_by(&self, embedder: Arc<dyn Embedder>) -> Box<dyn Sink> {
+        crate::vector(self.path(), Arc::clone(&self.catalog), embedder)
+    }
+
+    fn search_by(&self, embedder: Arc<dyn Embedder>) -> Box<dyn Search> {
+        crate::search(self.path(), embedder)
     }
 }
 

@@ -1,19 +1,20 @@
 //! What each role makes of rows.
 
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
-use async_trait::async_trait;
 use tidemark_log::Share;
 use tidemark_schemas::Catalog;
+use tidemark_sink_core::Sink;
+use tidemark_sink_core::contract::points::Counting;
 use tidemark_sink_core::contract::{Fixture, LOG, StoreHarness};
+use tidemark_sink_core::embedder::Embedder;
 use tidemark_sink_core::embedder::ngram::NgramEmbedder;
-use tidemark_sink_core::embedder::{EmbedError, Embedder};
+use tidemark_sink_core::search::Query;
 use tidemark_sink_core::views::AnalyticsView;
-use tidemark_sink_core::{Sink, SinkError};
 
 use super::harness::{Kind, Store};
-use crate::{Query, analytics, graph, relational, search, vector as vector_store};
+use crate::{analytics, graph, relational, vector as vector_store};
 
 async fn filled(kind: Kind, fixture: &Fixture) -> (Store, Box<dyn Sink>) {
     let store = Store::fresh(kind, fixture.catalog());
@@ -182,103 +183,21 @@ async fn an_edge_entity_is_gated_by_its_own_version() {
     assert_eq!(store.query("SELECT count(*) FROM vertex WHERE tag = 'catalog_relation'"), ["0"]);
 }
 
-/// Counts its texts; refuses those that hold a certain word.
-#[derive(Default)]
-struct Counting {
-    texts: AtomicUsize,
-}
-
-#[async_trait]
-impl Embedder for Counting {
-    fn identity(&self) -> String {
-        "counting".to_owned()
-    }
-
-    fn dimensions(&self) -> usize {
-        256
-    }
-
-    async fn embed(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>, EmbedError> {
-        if texts.iter().any(|text| text.contains("毒")) {
-            return Err(EmbedError::Rejected("not this".to_owned()));
-        }
-        tokio::task::yield_now().await;
-        self.texts.fetch_add(texts.len(), Ordering::SeqCst);
-        NgramEmbedder.embed(texts).await
-    }
-}
-
 #[tokio::test]
-async fn unchanged_text_is_not_embedded_again_and_refused_text_is_named() {
+async fn search_explains_what_is_missing() {
     let fixture = fixture();
-    let store = Store::fresh(Kind::Vector, fixture.catalog());
-    let counting = Arc::new(Counting::default());
-    let mut sink = vector_store(store.path(), fixture.catalog().clone(), counting.clone());
-    sink.open(LOG, &Share::All).await.unwrap();
-    let row = |consultant: &str, notes: &str, version| {
-        fixture.state(
-            "customer",
-            &format!(r#"{{"customer_code":"C1","consultant_code":"{consultant}","notes":"{notes}"}}"#),
-            version,
-        )
-    };
-    for (from, state, embedded) in [(0, row("A", "怕疼", 1), 1), (1, row("B", "怕疼", 2), 1), (2, row("B", "不怕疼", 3), 2)]
-    {
-        sink.apply(&fixture.batch("customer", from, &[state])).await.unwrap();
-        assert_eq!(counting.texts.load(Ordering::SeqCst), embedded);
-    }
-    assert_eq!(store.query("SELECT version, payload ->> 'consultant_code' FROM point"), ["3|B"]);
-    let mut batch = fixture.batch("customer", 3, &[row("B", "毒", 4), fixture.customer("C2", "李四", 5)]);
-    let Err(SinkError::Rejected(refused)) = sink.apply(&batch).await else { panic!("the text is refused") };
-    let told: Vec<_> = refused.iter().map(|row| (row.key.as_str(), row.position, row.reason.as_str())).collect();
-    assert_eq!(told, [("C1", (0, 3), "not_embedded")]);
-    batch.exclude(&refused);
-    assert_eq!(sink.apply(&batch).await.unwrap().written, 1);
-    assert_eq!(store.query("SELECT key, version FROM point ORDER BY key"), ["C1|3", "C2|5"]);
-}
-
-#[tokio::test]
-async fn search_finds_filters_and_explains() {
-    let fixture = fixture();
-    let (store, mut sink) = filled(Kind::Vector, &fixture).await;
-    let names = ["李小龙", "王美丽", "欧阳晓燕"];
-    let customers: Vec<_> =
-        (1..).zip(names).map(|(number, name)| fixture.customer(&format!("C{}", number + 1), name, 1)).collect();
-    sink.apply(&fixture.batch("customer", 1, &customers)).await.unwrap();
-    let query = |collection: &str, text: &str, limit, filters: &[(&str, &str)]| Query {
-        collection: collection.to_owned(),
-        text: text.to_owned(),
-        limit,
-        filters: filters.iter().map(|(field, value)| ((*field).to_owned(), (*value).to_owned())).collect(),
-    };
-    let found = |query| async {
-        let hits = search(&store.path(), &NgramEmbedder, query).await.unwrap();
-        hits.into_iter().map(|hit| hit.key).collect::<Vec<_>>()
-    };
-    assert_eq!(found(query("customer_profiles", "欧阳小燕", 1, &[])).await, ["C4"]);
-    assert_eq!(found(query("customer_profiles", "欧阳小燕", 9, &[])).await.len(), 4);
-    assert_eq!(found(query("customer_profiles", "欧阳", 9, &[("tags", "敏感肌"), ("key", "C2")])).await, ["C2"]);
-    assert_eq!(found(query("customer_profiles", "欧阳", 9, &[("vip_level", "SILVER")])).await, Vec::<String>::new());
-    assert_eq!(found(query("medical_knowledge", "玻尿酸", 1, &[("standard_price_fen", "398000")])).await, ["FILLER"]);
-    assert_eq!(found(query("medical_knowledge", "玻尿酸", 0, &[])).await, Vec::<String>::new());
-    sink.apply(&fixture.batch("customer", 4, &[fixture.deleted(&customers[2], 9)])).await.unwrap();
-    assert!(
-        !found(query("customer_profiles", "欧阳晓燕", 9, &[])).await.contains(&"C4".to_owned()),
-        "a deleted record is not found"
-    );
-    let hit = &search(&store.path(), &NgramEmbedder, query("medical_knowledge", "玻尿酸填充", 1, &[])).await.unwrap()[0];
-    assert_eq!((hit.entity.as_str(), hit.payload["standard_price"].as_str()), ("project", Some("3980.00")));
-    assert!(hit.score > 0.5 && hit.score <= 1.0001, "{}", hit.score);
+    let (store, _sink) = filled(Kind::Vector, &fixture).await;
+    let query = || Query { collection: "customer_profiles".to_owned(), text: "x".to_owned(), limit: 1, filters: Vec::new() };
+    let told = async |path: PathBuf, embedder: Arc<dyn Embedder>| crate::search(path, embedder).search(query()).await.unwrap_err();
     let errors = [
-        search(&store.path(), &NgramEmbedder, query("customers", "x", 1, &[])).await.unwrap_err().to_string(),
-        search(&store.path(), &Counting::default(), query("customer_profiles", "x", 1, &[])).await.unwrap_err().to_string(),
-        search(&store.path().with_file_name("no.db"), &NgramEmbedder, query("customer_profiles", "x", 1, &[]))
-            .await
-            .unwrap_err()
-            .to_string(),
+        told(store.path(), Counting::new("counting", 256)).await.to_string(),
+        told(store.path().with_file_name("no.db"), Arc::new(NgramEmbedder)).await.to_string(),
     ];
     let text = errors.join("\n").replace(store.path().parent().unwrap().to_str().unwrap(), "data");
-    insta::assert_snapshot!(text);
+    insta::assert_snapshot!(text, @"
+    data/store.db was filled by the embedder `ngram-256/1`, the configuration names `counting`; run `tidemark up` to fill it anew
+    data/no.db is not there; run `tidemark up` once to fill it
+    ");
 }
 
 #[tokio::test]

@@ -5,12 +5,16 @@
 
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use async_trait::async_trait;
 use rusqlite::Connection;
 use serde_json::Value;
 use tidemark_sink_core::SinkError;
 use tidemark_sink_core::embedder::Embedder;
+use tidemark_sink_core::points::embed_query;
+use tidemark_sink_core::search::{self, Hit, Query, Search};
 
 use crate::failure::{Failure, fatal};
 use crate::file::connect_to_read;
@@ -20,40 +24,26 @@ use crate::store::beside;
 /// Under which name the store keeps what its vectors were made by.
 pub(super) const EMBEDDER: &str = "embedder";
 
-/// What is sought.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Query {
-    /// `customer_profiles`.
-    pub collection: String,
-    /// In any words.
-    pub text: String,
-    /// How many hits at the most.
-    pub limit: usize,
-    /// Payload field and the value that it must have; of a list, one of its items.
-    pub filters: Vec<(String, String)>,
+/// Looks into the vector store in this file.
+pub(crate) struct VectorSearch {
+    path: PathBuf,
+    embedder: Arc<dyn Embedder>,
 }
 
-/// A point that was found.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Hit {
-    /// Entity.
-    pub entity: String,
-    /// Key.
-    pub key: String,
-    /// Cosine likeness, 1 at the most.
-    pub score: f32,
-    /// The point's payload.
-    pub payload: Value,
+impl VectorSearch {
+    /// The embedder must be the store's own.
+    pub(crate) fn new(path: PathBuf, embedder: Arc<dyn Embedder>) -> Self {
+        Self { path, embedder }
+    }
 }
 
-/// The hits of a query, best first; of equal score by entity and key. The embedder must be the store's own.
-pub async fn search(path: &Path, embedder: &dyn Embedder, query: Query) -> Result<Vec<Hit>, SinkError> {
-    let embedded = embedder.embed(&[&query.text]).await;
-    let mut vectors =
-        embedded.map_err(|error| SinkError::Unavailable { step: "embedding the query".to_owned(), cause: error.into() })?;
-    let vector = vectors.pop().ok_or_else(|| fatal("embedding the query".to_owned(), "the embedder gave nothing"))?;
-    let (path, identity) = (path.to_owned(), embedder.identity());
-    beside(move || scan(&path, &identity, &vector, &query).map_err(|failure| failure.classify(&path, "searching"))).await
+#[async_trait]
+impl Search for VectorSearch {
+    async fn search(&self, query: Query) -> Result<Vec<Hit>, SinkError> {
+        let vector = embed_query(&*self.embedder, &query.text).await?;
+        let (path, identity) = (self.path.clone(), self.embedder.identity());
+        beside(move || scan(&path, &identity, &vector, &query).map_err(|failure| failure.classify(&path, "searching"))).await
+    }
 }
 
 fn scan(path: &Path, identity: &str, vector: &[f32], query: &Query) -> Result<Vec<Hit>, Failure> {
@@ -67,12 +57,8 @@ fn scan(path: &Path, identity: &str, vector: &[f32], query: &Query) -> Result<Ve
     }
     let known = meta::text(&connection, EMBEDDER)?.unwrap_or_default();
     if known != identity {
-        let step = format!(
-            "{file} was filled by the embedder `{known}`, the configuration names `{identity}`; run `tidemark up` to fill it anew"
-        );
-        return Err(fatal(step, "embedder differs").into());
+        return Err(search::other_embedder(&file.to_string(), &known, identity).into());
     }
-    expect_collection(&connection, &query.collection)?;
     let best = nearest(&connection, vector, query)?;
     let mut hits = Vec::new();
     for found in best.into_sorted_vec() {
@@ -83,23 +69,13 @@ fn scan(path: &Path, identity: &str, vector: &[f32], query: &Query) -> Result<Ve
     Ok(hits)
 }
 
-fn expect_collection(connection: &Connection, collection: &str) -> Result<(), Failure> {
-    let mut statement = connection.prepare("SELECT DISTINCT collection FROM point ORDER BY collection")?;
-    let known = statement.query_map([], |row| row.get(0))?.collect::<Result<Vec<String>, _>>()?;
-    if known.is_empty() || known.iter().any(|known| known == collection) {
-        return Ok(());
-    }
-    let step = format!("there is no collection `{collection}`; there are: {}", known.join(", "));
-    Err(fatal(step, "unknown collection").into())
-}
-
 fn nearest(connection: &Connection, vector: &[f32], query: &Query) -> Result<BinaryHeap<Found>, Failure> {
     let sql = "SELECT entity, key, payload, vector FROM point WHERE collection = ? AND deleted_at IS NULL";
     let mut statement = connection.prepare(sql)?;
     let mut rows = statement.query([&query.collection])?;
     let mut best = BinaryHeap::new();
     while let Some(row) = rows.next()? {
-        let score = likeness(vector, row.get_ref(3)?.as_blob().map_err(rusqlite::Error::from)?);
+        let score = search::score(likeness(vector, row.get_ref(3)?.as_blob().map_err(rusqlite::Error::from)?));
         let text = |index| Ok::<_, rusqlite::Error>(row.get_ref(index)?.as_str()?.to_owned());
         let worst: Option<&Found> = best.peek();
         let full = best.len() == query.limit;
@@ -130,6 +106,7 @@ fn passes(payload: &str, filters: &[(String, String)]) -> bool {
     }
     let Ok(payload) = serde_json::from_str::<Value>(payload) else { return false };
     filters.iter().all(|(field, wanted)| match &payload[field] {
+        Value::Array(items) if items.is_empty() => wanted.is_empty(),
         Value::Array(items) => items.iter().any(|item| is(item, wanted)),
         value => is(value, wanted),
     })
@@ -158,7 +135,7 @@ impl Eq for Found {}
 
 impl Ord for Found {
     fn cmp(&self, other: &Self) -> Ordering {
-        other.score.total_cmp(&self.score).then_with(|| (&self.entity, &self.key).cmp(&(&other.entity, &other.key)))
+        search::order((self.score, &self.entity, &self.key), (other.score, &other.entity, &other.key))
     }
 }
 
