@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use proptest::prelude::{Just, ProptestConfig, Strategy, any, prop, prop_assert, prop_assert_eq, prop_oneof, proptest};
 use serde_json::Value;
 use tidemark_log::Share;
 use tidemark_schemas::{Catalog, State};
@@ -14,45 +15,46 @@ use tidemark_test_support::Kind;
 use super::harness::{Shown, Store, rounded};
 
 const ENTITIES: [&str; 3] = ["customer", "project", "product"];
+const DATES: [&str; 3] = ["null", "\"2026-01-10\"", "\"1969-12-31\""];
+const PRICES: [&str; 4] = ["null", "\"0.01\"", "\"3980.00\"", "\"99999999999999.99\""];
 
-/// What a text may be made of that somebody might take for something else.
-const WORDS: [&str; 8] = ["张三", "O'Brien\\\"", "`x` -- /*", "$1 \\\\", "😀", "a\\nb", "{name}", ""];
+/// Something that happens to a record of one of the entities.
+#[derive(Debug, Clone)]
+struct Event {
+    entity: usize,
+    record: u8,
+    is_delete: bool,
+    /// Whatever somebody might take for something else, and often the same again.
+    texts: [String; 3],
+    choice: usize,
+}
 
-fn history(fixture: &Fixture, seed: u64) -> Vec<(&'static str, Vec<State<'static>>)> {
-    let mut random = seed | 1;
-    let mut next = move |below: u64| {
-        random ^= random << 13;
-        random ^= random >> 7;
-        random ^= random << 17;
-        random % below
-    };
+fn event() -> impl Strategy<Value = Event> {
+    let text = prop_oneof![Just("张三".to_owned()), Just(String::new()), any::<String>(), "[\\PC'\"`$\\\\{}😀]{0,12}"];
+    let texts = [text.clone(), text.clone(), text];
+    (0..3_usize, 0..7_u8, prop::bool::weighted(0.2), texts, 0..12_usize)
+        .prop_map(|(entity, record, is_delete, texts, choice)| Event { entity, record, is_delete, texts, choice })
+}
+
+fn states(fixture: &Fixture, events: &[Event]) -> Vec<(&'static str, Vec<State<'static>>)> {
     let mut made: Vec<(&'static str, Vec<State<'static>>)> = ENTITIES.map(|entity| (entity, Vec::new())).to_vec();
-    for version in 1..=120 {
-        let (which, record) = (next(3) as usize, next(7));
-        let mut word = || WORDS[next(8) as usize];
-        let row = match which {
-            0 => {
-                let (name, note, tag) = (word(), word(), word());
-                let date = ["null", "\"2026-01-10\"", "\"1969-12-31\""][next(3) as usize];
-                format!(
-                    r#"{{"customer_code":"C{record}|\\","institution_code":"BJ","person":{{"name":"{name}"}},"notes":"{note}","tags":["{tag}"],"first_visit_date":{date}}}"#
-                )
-            }
-            1 => {
-                let (name, text) = (word(), word());
-                let price = ["null", "\"0.01\"", "\"3980.00\"", "\"99999999999999.99\""][next(4) as usize];
-                format!(
-                    r#"{{"project_code":"P{record}","name":"{name}","description":"{text}","risk_level":{},"standard_price":{price}}}"#,
-                    next(5) + 1
-                )
-            }
-            _ => {
-                let (name, text) = (word(), word());
-                format!(r#"{{"product_code":"P{record}","name":"{name}","description":"{text}"}}"#)
-            }
+    for (version, Event { entity, record, is_delete, texts, choice }) in (1..).zip(events) {
+        let [one, two, three] = [0, 1, 2].map(|number| serde_json::to_string(&texts[number]).unwrap());
+        let row = match entity {
+            0 => format!(
+                r#"{{"customer_code":"C{record}|\\","institution_code":"BJ","person":{{"name":{one}}},"notes":{two},"tags":[{three}],
+                    "first_visit_date":{}}}"#,
+                DATES[choice % 3]
+            ),
+            1 => format!(
+                r#"{{"project_code":"P{record}","name":{one},"description":{two},"risk_level":{},"standard_price":{}}}"#,
+                choice % 5 + 1,
+                PRICES[choice % 4]
+            ),
+            _ => format!(r#"{{"product_code":"P{record}","name":{one},"description":{two},"brand":{three}}}"#),
         };
-        let live = fixture.state(ENTITIES[which], &row, version);
-        made[which].1.push(if next(5) == 0 { fixture.deleted(&live, version) } else { live });
+        let live = fixture.state(ENTITIES[*entity], &row, version);
+        made[*entity].1.push(if *is_delete { fixture.deleted(&live, version) } else { live });
     }
     made
 }
@@ -91,34 +93,40 @@ fn theirs(path: &Path) -> Points {
     points.unwrap().map(Result::unwrap).collect()
 }
 
-#[tokio::test]
-async fn the_same_history_gives_the_same_points_as_the_embedded_store() {
+async fn both(url: &str, fixture: &Fixture, events: &[Event], in_order: bool) -> (Points, Points) {
+    let store = Store::fresh(url, fixture.catalog());
+    let store = if in_order { store.in_order() } else { store };
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("vector.db");
+    let embedded = tidemark_sink_sqlite::vector(path.clone(), Arc::clone(fixture.catalog()), Arc::new(NgramEmbedder));
+    let mut sinks = [store.sink(), embedded];
+    for sink in &mut sinks {
+        sink.open(LOG, &Share::All).await.unwrap();
+    }
+    for (entity, states) in states(fixture, events) {
+        let mut from = 0;
+        for some in states.chunks(4) {
+            let batch = fixture.batch(entity, from, some);
+            let [ours, theirs] = &mut sinks;
+            let applied = ours.apply(&batch).await.unwrap();
+            assert_eq!(applied, theirs.apply(&batch).await.unwrap(), "the same counts");
+            from = batch.parts[0].next;
+        }
+    }
+    drop(sinks);
+    (ours(&store, fixture).await, theirs(&path))
+}
+
+#[test]
+fn the_same_history_gives_the_same_points_as_the_embedded_store() {
     let Some(url) = Kind::Qdrant.address("the_same_history_gives_the_same_points_as_the_embedded_store") else { return };
     let fixture = Fixture::new(Catalog::built_in());
-    for (seed, in_order) in [(3, false), (5, true), (8, false), (13, true)] {
-        let store = Store::fresh(&url, fixture.catalog());
-        let store = if in_order { store.in_order() } else { store };
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("vector.db");
-        let embedded = tidemark_sink_sqlite::vector(path.clone(), Arc::clone(fixture.catalog()), Arc::new(NgramEmbedder));
-        let mut sinks = [store.sink(), embedded];
-        let mut applied = Vec::new();
-        for sink in &mut sinks {
-            sink.open(LOG, &Share::All).await.unwrap();
-            for (entity, states) in history(&fixture, seed) {
-                let mut from = 0;
-                for some in states.chunks(4) {
-                    let batch = fixture.batch(entity, from, some);
-                    applied.push(sink.apply(&batch).await.unwrap());
-                    from = batch.parts[0].next;
-                }
-            }
-        }
-        drop(sinks);
-        let (one, other) = applied.split_at(applied.len() / 2);
-        assert_eq!(one, other, "seed {seed}: the same counts");
-        let (ours, theirs) = (ours(&store, &fixture).await, theirs(&path));
-        assert!(ours.len() > 15 && ours.values().any(|point| point.2.is_some()), "seed {seed} says too little");
-        assert_eq!(ours, theirs, "seed {seed}");
-    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    // Each case is a store of its own on the server, so there are few, and long ones.
+    let config = ProptestConfig { cases: 4, max_shrink_iters: 16, failure_persistence: None, ..ProptestConfig::default() };
+    proptest!(config, |(events in prop::collection::vec(event(), 80..120), in_order in any::<bool>())| {
+        let (ours, theirs) = runtime.block_on(both(&url, &fixture, &events, in_order));
+        prop_assert!(ours.len() > 12 && ours.values().any(|point| point.2.is_some()), "it says too little: {ours:?}");
+        prop_assert_eq!(ours, theirs);
+    });
 }

@@ -37,11 +37,9 @@ fn batch(fixture: &Fixture, partition: u32, from: u64, state: State<'_>) -> Sink
 }
 
 async fn is_stale(sink: &mut Box<dyn Sink>, batch: &SinkBatch) -> bool {
-    match sink.apply(batch).await {
-        Ok(_) => false,
-        Err(SinkError::Stale(_)) => true,
-        Err(error) => panic!("{error:?}"),
-    }
+    let outcome = sink.apply(batch).await;
+    assert!(matches!(outcome, Ok(_) | Err(SinkError::Stale(_))), "{outcome:?}");
+    outcome.is_err()
 }
 
 #[tokio::test]
