@@ -9,8 +9,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use metrics_exporter_prometheus::PrometheusHandle;
+use tidemark_log::LogError;
 use tidemark_pipelines::engine::{BatchLimits, Pipeline};
 use tidemark_pipelines::status::StatusBoard;
+use tidemark_sink_core::report::told;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -51,6 +53,15 @@ impl Session {
             shutdown: CancellationToken::new(),
         };
         pipeline.prepare(workplace.configuration.log.partitions).await.context("preparing the log's topics")?;
+        match pipeline.declare_schemas().await {
+            Ok(()) => {}
+            // Every stage asks again before it runs.
+            Err(error @ LogError::Unavailable { .. }) => {
+                let error = told(&error);
+                tracing::warn!(error, "schemas not registered yet");
+            }
+            Err(error) => return Err(error).context("registering the schemas of the log's records"),
+        }
         Ok(Self {
             workplace: Arc::new(workplace),
             log,

@@ -60,7 +60,7 @@ impl Workplace {
             }
             LogPlace::Kafka(options) => {
                 let options = KafkaOptions { instance: Some(instance::of(&self.data)?), ..options.clone() };
-                OpenLog { log: Arc::new(KafkaLog::open(options).await.with_context(opening)?), embedded: None }
+                OpenLog::kafka(KafkaLog::open(options).await.with_context(opening)?)
             }
         })
     }
@@ -77,9 +77,7 @@ impl Workplace {
                 }
                 OpenLog::embedded(EmbeddedLog::open_existing(EmbeddedOptions::new(path)).await.with_context(opening)?)
             }
-            LogPlace::Kafka(options) => {
-                OpenLog { log: Arc::new(KafkaLog::open_existing(options.clone()).await.with_context(opening)?), embedded: None }
-            }
+            LogPlace::Kafka(options) => OpenLog::kafka(KafkaLog::open_existing(options.clone()).await.with_context(opening)?),
         };
         self.learn_schemas(&*open.log).await?;
         Ok(open)
@@ -106,18 +104,25 @@ impl Workplace {
     }
 }
 
-/// The log, and what only the embedded one can do.
+/// The log, and what only one of its kinds can do.
 pub(crate) struct OpenLog {
     /// Whichever it is.
     pub(crate) log: Arc<dyn Log>,
     /// The embedded one, if it is that.
     pub(crate) embedded: Option<Arc<EmbeddedLog>>,
+    /// The one on Kafka, if it is that.
+    pub(crate) kafka: Option<Arc<KafkaLog>>,
 }
 
 impl OpenLog {
     fn embedded(log: EmbeddedLog) -> Self {
         let log = Arc::new(log);
-        Self { log: Arc::clone(&log) as Arc<dyn Log>, embedded: Some(log) }
+        Self { log: Arc::clone(&log) as Arc<dyn Log>, embedded: Some(log), kafka: None }
+    }
+
+    fn kafka(log: KafkaLog) -> Self {
+        let log = Arc::new(log);
+        Self { log: Arc::clone(&log) as Arc<dyn Log>, embedded: None, kafka: Some(log) }
     }
 }
 

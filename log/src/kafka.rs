@@ -2,21 +2,25 @@
 //!
 //! Guarantees: the same as the port, with what brokers give: appends with positions are transactions that fence former owners,
 //! appends without are idempotent and in order per partition; readers see what is committed; topics have the settings that the
-//! promise rests on or are complained about; which log this is stands in its own first record.
+//! promise rests on or are complained about; which log this is stands in its own first record. Beside a schema registry, records
+//! are framed as its readers expect; whoever reads through the port sees no frame.
 //! Relies on: brokers of version 4.0 or newer (`group.protocol=classic` passed through makes do with older ones), one prefix for
 //! each log, and the record time of the brokers.
 //! On failure: what a broker, a network or a new try may mend is `Unavailable`, a fenced transaction `Stale`.
 //! Ends in order: followers, group members, readers, producers, each under a watchdog.
-//! Deliberately not here: framing of values, which belongs to the schemas, and retention of what compaction supersedes, which is
-//! the brokers' work.
+//! Deliberately not here: retention of what compaction supersedes, which is the brokers' work.
 
 mod broker;
 mod client;
 mod delivery;
+mod frames;
+mod framing;
 mod identity;
 mod lanes;
 mod member;
 mod plain;
+mod registry;
+mod security;
 mod topics;
 mod transaction;
 
@@ -31,14 +35,19 @@ use tokio::task::JoinHandle;
 
 use crate::blocking::blocking;
 use crate::membership::Membership;
-use crate::port::{Bounds, Log, LogError, LogIdentity, ReadLimit, Retention, TopicSpec};
+use crate::port::{Bounds, Log, LogError, LogIdentity, ReadLimit, Retention, TopicSchema, TopicSpec};
 use crate::record::{Append, RecordBatch};
 use crate::refusal::check_sizes;
 
 use broker::Broker;
 use client::Settings;
+use frames::Frames;
+use framing::Framing;
+pub use framing::RegistryReport;
+use identity::{Facts, Inner};
 use lanes::Lanes;
 use plain::PlainProducer;
+pub use registry::RegistryOptions;
 use transaction::Transactions;
 
 /// What one partition may hold fetched ahead, in bytes: less stalls readers, more costs memory in every stage and partition.
@@ -59,6 +68,8 @@ pub struct KafkaOptions {
     pub replication: u16,
     /// Further settings of the client library, passed through (`security.protocol`, …); may hold secrets.
     pub properties: BTreeMap<String, String>,
+    /// The schema registry whose ids records are framed by; `None` = single-object encoding.
+    pub registry: Option<RegistryOptions>,
     /// Names this worker among those of its stages (one per data folder), so that it gets its partitions back at once when it comes
     /// back, also after a kill. The price: others get them only after the brokers' session time-out, also when it stopped in order.
     pub instance: Option<String>,
@@ -74,9 +85,15 @@ impl KafkaOptions {
             prefix: prefix.into(),
             replication: 1,
             properties: BTreeMap::new(),
+            registry: None,
             instance: None,
             queue_bytes: QUEUE_BYTES,
         }
+    }
+
+    /// What of the properties this build cannot do, each with the remedy.
+    pub fn problems(&self) -> Vec<String> {
+        security::problems(&self.properties)
     }
 }
 
@@ -89,6 +106,7 @@ impl fmt::Debug for KafkaOptions {
             .field("prefix", &self.prefix)
             .field("replication", &self.replication)
             .field("properties", &self.properties.keys().collect::<Vec<_>>())
+            .field("registry", &self.registry)
             .finish_non_exhaustive()
     }
 }
@@ -101,6 +119,9 @@ pub struct KafkaLog {
     appended: watch::Sender<u64>,
     ticking: JoinHandle<()>,
     lanes: Arc<Lanes>,
+    frames: Arc<Frames>,
+    framing: Framing,
+    inner: Inner,
     plain: Arc<PlainProducer>,
     transactions: Arc<Transactions>,
     broker: Arc<Broker>,
@@ -127,30 +148,48 @@ impl KafkaLog {
             topics::create(&settings, &broker, options.replication, &[topic]).await?;
         }
         let appended = watch::Sender::new(0);
-        let lanes = Lanes::new(&settings, format!("{prefix}-read"), options.queue_bytes, Arc::clone(&broker), appended.clone());
+        let frames = Arc::new(Frames::default());
+        let lanes = Lanes::new(
+            &settings,
+            format!("{prefix}-read"),
+            options.queue_bytes,
+            Arc::clone(&broker),
+            Arc::clone(&frames),
+            appended.clone(),
+        );
         let lanes = Arc::new(lanes);
-        let identity = match missing {
-            Missing::Make => identity::learn_or_make(&broker, &lanes, &plain, &prefix).await?,
-            Missing::Refuse => match identity::learn(&broker, &lanes, &prefix).await {
-                Ok(Some(identity)) => identity,
-                Ok(None) | Err(LogError::NoSuchTopic(_)) => {
-                    let brokers = &options.brokers;
+        let inner = Inner { broker: Arc::clone(&broker), lanes: Arc::clone(&lanes), plain: Arc::clone(&plain), prefix };
+        let (facts, identity) = match missing {
+            Missing::Make => inner.look_or_make().await?,
+            Missing::Refuse => {
+                let facts = match inner.look(None).await {
+                    Err(LogError::NoSuchTopic(_)) => Facts::default(),
+                    facts => facts?,
+                };
+                let Some(identity) = facts.identity else {
+                    let (prefix, brokers) = (&options.prefix, &options.brokers);
                     let text = format!("there is no log under the prefix `{prefix}` on {brokers}; `tidemark init` makes one");
                     return Err(LogError::Damaged(text));
-                }
-                Err(error) => return Err(error),
-            },
+                };
+                (facts, identity)
+            }
         };
-        let transactions = Arc::new(Transactions::new(&settings, &prefix));
+        let framing = Framing::new(inner.clone(), options.registry.clone(), Arc::clone(&frames), facts)?;
+        let transactions = Arc::new(Transactions::new(&settings, &options.prefix));
         let ticking = tokio::spawn(tick(appended.clone(), Arc::clone(&transactions)));
-        Ok(Self { options, settings, identity, appended, ticking, lanes, plain, transactions, broker })
+        Ok(Self { options, settings, identity, appended, ticking, lanes, frames, framing, inner, plain, transactions, broker })
     }
 
     /// Raises the generation: for a log that was copied, restored or repartitioned. Handles opened before keep the old one.
     pub async fn raise_generation(&self, generation: u32) -> Result<LogIdentity, LogError> {
         let identity = LogIdentity { generation: generation.max(self.identity.generation), ..self.identity };
-        identity::raise(&self.plain, &self.options.prefix, identity).await?;
+        self.inner.raise(identity).await?;
         Ok(identity)
+    }
+
+    /// What the schema registry knows of this log; `None` where none is configured.
+    pub async fn check_registry(&self) -> Result<Option<RegistryReport>, LogError> {
+        self.framing.check().await
     }
 
     /// Asks the broker off the async threads.
@@ -225,11 +264,12 @@ impl Log for KafkaLog {
         Ok(all.into_iter().filter(|(name, _)| !self.is_inner(name)).collect())
     }
 
-    async fn append(&self, append: Append) -> Result<Vec<u64>, LogError> {
+    async fn append(&self, mut append: Append) -> Result<Vec<u64>, LogError> {
         if append.is_empty() {
             return Ok(Vec::new());
         }
         check_sizes(&append)?;
+        self.frames.frame(&mut append);
         let (broker, plain, transactions) = (Arc::clone(&self.broker), Arc::clone(&self.plain), Arc::clone(&self.transactions));
         blocking("appending", move || {
             for record in append.records() {
@@ -251,7 +291,18 @@ impl Log for KafkaLog {
     }
 
     async fn read(&self, topic: &str, partition: u32, offset: u64, limit: ReadLimit) -> Result<RecordBatch, LogError> {
-        self.lanes.read(topic, partition, offset, limit).await
+        let mut from = offset;
+        loop {
+            let read = self.lanes.read(topic, partition, from, limit).await?;
+            match read.unknown {
+                // what came before it is handed out first
+                Some(id) if read.batch.is_empty() => {
+                    self.framing.learn(id).await?;
+                    from = read.batch.next_offset().unwrap_or(from);
+                }
+                _ => return Ok(read.batch),
+            }
+        }
     }
 
     async fn bounds(&self, topic: &str, partition: u32) -> Result<Bounds, LogError> {
@@ -281,6 +332,14 @@ impl Log for KafkaLog {
     async fn take_over(&self, consumer: &str, partition: u32) -> Result<(), LogError> {
         let (broker, transactions, consumer) = (Arc::clone(&self.broker), Arc::clone(&self.transactions), consumer.to_owned());
         blocking("taking over", move || transactions.take_over(&consumer, partition, &broker.topics_known()?)).await
+    }
+
+    async fn declare_schemas(&self, schemas: &[TopicSchema]) -> Result<(), LogError> {
+        self.framing.declare(schemas).await
+    }
+
+    fn foreign_schemas(&self) -> Vec<String> {
+        self.frames.foreign()
     }
 
     async fn join(&self, stage: &str) -> Result<Box<dyn Membership>, LogError> {

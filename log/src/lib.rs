@@ -20,7 +20,7 @@ pub mod sqlite;
 pub mod topics;
 
 pub use membership::{Assignment, Membership};
-pub use port::{Bounds, ConsumerPosition, Log, LogError, LogIdentity, ReadLimit, Retention, TopicSpec};
+pub use port::{Bounds, ConsumerPosition, Log, LogError, LogIdentity, ReadLimit, Retention, TopicSchema, TopicSpec};
 pub use record::{Append, RecordBatch, RecordRef};
 pub use share::Share;
 pub use topics::Topics;

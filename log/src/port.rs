@@ -53,6 +53,15 @@ pub struct TopicSpec {
     pub retention: Retention,
 }
 
+/// By which schema records of a topic are written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TopicSchema {
+    /// Full name.
+    pub topic: Arc<str>,
+    /// The schema as JSON text.
+    pub schema: String,
+}
+
 /// Offsets that a partition holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bounds {
@@ -90,7 +99,7 @@ pub struct ConsumerPosition {
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
     /// It may work later: locked, full disk, broker away.
-    #[error("{step}: the log is unavailable")]
+    #[error("{step}: unavailable")]
     Unavailable {
         /// What was tried, with its subject.
         step: String,
@@ -115,7 +124,8 @@ pub enum LogError {
     /// The file or record is damaged, newer than this program, or not a log; the text names the file and the remedy.
     #[error("{0}")]
     Damaged(String),
-    /// Topics are set otherwise than the promise needs; the text names topic, setting, what was found, and the remedy.
+    /// Something beside the program is set otherwise than the promise needs (a topic, a schema registry); the text names it, what was
+    /// found, and the remedy.
     #[error("{0}")]
     Settings(String),
     /// A topic or partition that is not there.
@@ -183,6 +193,18 @@ pub trait Log: Send + Sync + 'static {
     async fn take_over(&self, consumer: &str, partition: u32) -> Result<(), LogError> {
         let _ = (consumer, partition);
         Ok(())
+    }
+
+    /// Says by which schemas records are written, before the first of them is. A log whose records others read through a schema
+    /// registry has them registered when this returns; to repeat it costs nothing. Values stay what they are for everybody here.
+    async fn declare_schemas(&self, schemas: &[TopicSchema]) -> Result<(), LogError> {
+        let _ = schemas;
+        Ok(())
+    }
+
+    /// Schemas (JSON texts) of records that this handle has come across and that a registry explains, whoever wrote them.
+    fn foreign_schemas(&self) -> Vec<String> {
+        Vec::new()
     }
 
     /// Joins the workers of a stage, in whatever process they are. A log with one worker for each stage gives it everything.

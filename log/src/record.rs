@@ -41,10 +41,16 @@ pub struct RecordRef<'b> {
 impl RecordBatch {
     /// Adds a record behind the others.
     pub fn push(&mut self, offset: u64, timestamp: i64, key: &[u8], value: &[u8]) {
+        self.push_headed(offset, timestamp, key, &[], value);
+    }
+
+    /// The same for a value whose header stands elsewhere than the rest of it.
+    pub(crate) fn push_headed(&mut self, offset: u64, timestamp: i64, key: &[u8], header: &[u8], rest: &[u8]) {
         let start = self.buffer.len();
         self.buffer.extend_from_slice(key);
         let middle = self.buffer.len();
-        self.buffer.extend_from_slice(value);
+        self.buffer.extend_from_slice(header);
+        self.buffer.extend_from_slice(rest);
         self.entries.push(Entry { offset, timestamp, key: start..middle, value: middle..self.buffer.len() });
     }
 
@@ -144,6 +150,14 @@ impl Append {
             key: &self.buffer[entry.key.clone()],
             value: &self.buffer[entry.value.clone()],
         })
+    }
+
+    /// Lets every value be changed in place; `change` says how many bytes at its start are left away then.
+    pub(crate) fn change_values(&mut self, mut change: impl FnMut(&mut [u8]) -> usize) {
+        for entry in &mut self.entries {
+            let unused = change(&mut self.buffer[entry.value.clone()]);
+            entry.value.start += unused;
+        }
     }
 
     /// The positions.

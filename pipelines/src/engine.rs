@@ -13,7 +13,7 @@ pub(crate) mod failure;
 pub(crate) mod membership;
 pub(crate) mod report;
 mod retry;
-pub(crate) mod schemas;
+pub mod schemas;
 pub(crate) mod sink;
 pub(crate) mod supervise;
 
@@ -66,6 +66,12 @@ impl Pipeline {
         let names = self.catalog.entities().iter().map(|entity| entity.name.as_str());
         self.log.create_topics(&self.topics.specs(names, partitions)).await?;
         schemas::publish_and_learn(self).await
+    }
+
+    /// Tells the log by which schemas this process writes, so that a schema registry beside it knows them. Every stage does so
+    /// itself before it runs.
+    pub async fn declare_schemas(&self) -> Result<(), LogError> {
+        schemas::declare(&*self.log, &self.topics, &self.catalog).await
     }
 
     /// Runs a connector until shutdown. Stage name `connector.<source>`.

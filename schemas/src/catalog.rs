@@ -108,6 +108,15 @@ impl Catalog {
         Ok(())
     }
 
+    /// The same for a schema that stands alone, as in a registry: its name says whose envelope it is.
+    pub fn learn_named(&self, envelope_json: &str) -> Result<(), SchemaError> {
+        let name = serde_json::from_str::<serde_json::Value>(envelope_json).ok().and_then(|schema| {
+            let name = schema["name"].as_str()?;
+            Some(name.rsplit('.').next().unwrap_or(name).to_owned())
+        });
+        self.learn(name.as_deref().unwrap_or_default(), envelope_json)
+    }
+
     /// The plan learnt for a foreign writer.
     pub(crate) fn plan(&self, entity: &str, fingerprint: u64) -> Option<Arc<Plan>> {
         let plans = self.plans.read().unwrap_or_else(std::sync::PoisonError::into_inner);

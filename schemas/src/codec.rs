@@ -10,6 +10,7 @@
 
 pub(crate) mod change;
 pub(crate) mod envelope;
+pub mod header;
 pub(crate) mod resolve;
 pub(crate) mod rows;
 pub(crate) mod skip;
@@ -18,13 +19,9 @@ pub(crate) mod wire;
 
 use crate::catalog::Catalog;
 use crate::change::Change;
-use crate::entity::{Entity, EnvelopeSchema};
+use crate::entity::Entity;
 use crate::state::State;
 use resolve::Plan;
-use wire::Input;
-
-/// Marker of single-object encoding.
-const MARKER: [u8; 2] = [0xC3, 0x01];
 
 /// Why bytes did not decode.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -32,6 +29,12 @@ pub enum DecodeError {
     /// No single-object header.
     #[error("not a single-object encoded record")]
     Header,
+    /// Framed by the id of a schema registry that nobody here has explained.
+    #[error(
+        "framed by the id {0} of a schema registry that does not know it, or is not configured; set `schema_registry.url` to \
+         the registry of whoever wrote the record"
+    )]
+    Framed(u32),
     /// Written by a schema that this catalog has not been told of ([`Catalog::learn`]).
     #[error("written by an unknown schema {0:016x}")]
     UnknownSchema(u64),
@@ -42,19 +45,19 @@ pub enum DecodeError {
 
 /// Appends the change to `out`.
 pub fn encode_change(entity: &Entity, change: &Change<'_>, out: &mut Vec<u8>) {
-    put_header(&entity.change_envelope, out);
+    out.extend_from_slice(&header::single_object(entity.change_envelope.fingerprint));
     change::write(entity, change, out);
 }
 
 /// Appends the state to `out`.
 pub fn encode_state(entity: &Entity, state: &State<'_>, out: &mut Vec<u8>) {
-    put_header(&entity.state_envelope, out);
+    out.extend_from_slice(&header::single_object(entity.state_envelope.fingerprint));
     state::write(entity, state, out);
 }
 
 /// Reads a change, whoever wrote it, as this entity's row.
 pub fn decode_change<'b>(catalog: &Catalog, entity: &Entity, bytes: &'b [u8]) -> Result<Change<'b>, DecodeError> {
-    let (fingerprint, mut input) = take_header(bytes)?;
+    let (fingerprint, mut input) = header::take(bytes)?;
     let change = if fingerprint == entity.change_envelope.fingerprint {
         change::read(entity, &mut input)?
     } else {
@@ -69,7 +72,7 @@ pub fn decode_change<'b>(catalog: &Catalog, entity: &Entity, bytes: &'b [u8]) ->
 
 /// Reads a state, whoever wrote it, as this entity's row.
 pub fn decode_state<'b>(catalog: &Catalog, entity: &Entity, bytes: &'b [u8]) -> Result<State<'b>, DecodeError> {
-    let (fingerprint, mut input) = take_header(bytes)?;
+    let (fingerprint, mut input) = header::take(bytes)?;
     let state = if fingerprint == entity.state_envelope.fingerprint {
         state::read(entity, &mut input)?
     } else {
@@ -92,15 +95,9 @@ pub fn state_schema(entity: &Entity) -> String {
     entity.state_envelope.json.clone()
 }
 
-fn put_header(envelope: &EnvelopeSchema, out: &mut Vec<u8>) {
-    out.extend_from_slice(&MARKER);
-    out.extend_from_slice(&envelope.fingerprint.to_le_bytes());
-}
-
-fn take_header(bytes: &[u8]) -> Result<(u64, Input<'_>), DecodeError> {
-    let rest = bytes.strip_prefix(&MARKER).ok_or(DecodeError::Header)?;
-    let (fingerprint, body) = rest.split_first_chunk::<8>().ok_or(DecodeError::Header)?;
-    Ok((u64::from_le_bytes(*fingerprint), Input::new(body)))
+/// The fingerprint by which records of an envelope schema (JSON) are headed; `None` when that is no Avro schema.
+pub fn fingerprint(envelope_json: &str) -> Option<u64> {
+    crate::compile::fingerprint(envelope_json)
 }
 
 #[cfg(test)]

@@ -2,8 +2,10 @@
 
 use anyhow::Result;
 use serde_json::json;
+use tidemark_log::kafka::KafkaLog;
 use tidemark_pipelines::dead_letters;
 use tidemark_sink_core::Role;
+use tidemark_sink_core::report::told;
 
 use crate::arguments::{Check, Common};
 use crate::commands::print_line;
@@ -79,8 +81,16 @@ async fn missing_log(workplace: &Workplace) -> Result<Finding> {
     })
 }
 
+/// The schema registry, where one is configured.
+async fn registry(kafka: &KafkaLog) -> Option<Finding> {
+    match kafka.check_registry().await {
+        Ok(report) => report.map(|report| finding("registry", report.summary, report.problems)),
+        Err(error) => Some(finding("registry", "no answer".to_owned(), vec![told(&error)])),
+    }
+}
+
 async fn log_and_stores(workplace: &Workplace, deep: bool, findings: &mut Vec<Finding>) -> Result<()> {
-    let OpenLog { log, embedded } = match workplace.open_existing_log().await {
+    let OpenLog { log, embedded, kafka } = match workplace.open_existing_log().await {
         Ok(open) => open,
         Err(error) => {
             findings.push(finding("log", workplace.configuration.log.place.to_string(), vec![format!("{error:#}")]));
@@ -96,6 +106,9 @@ async fn log_and_stores(workplace: &Workplace, deep: bool, findings: &mut Vec<Fi
         },
         None => finding("log", summary, Vec::new()),
     });
+    if let Some(kafka) = kafka {
+        findings.extend(registry(&kafka).await);
+    }
     for role in Role::ALL {
         let part = format!("sink.{}", role.name());
         findings.push(match workplace.configuration.sinks.contains_key(&role) {

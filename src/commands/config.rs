@@ -2,9 +2,11 @@
 
 use anyhow::Result;
 use serde_json::json;
+use tidemark_log::kafka::KafkaOptions;
 
 use crate::arguments::{Common, Config, Format};
 use crate::commands::print_line;
+use crate::configuration::stores::LogPlace;
 use crate::configuration::{self, reference};
 use crate::exit::Exit;
 
@@ -15,6 +17,9 @@ pub(crate) fn run(common: &Common, command: &Config) -> Result<Exit> {
             let configuration = configuration::load(common.config.as_deref(), &common.data)?;
             print_line("the configuration holds")?;
             print_line(&format!("log          {}", configuration.log.place))?;
+            if let LogPlace::Kafka(KafkaOptions { registry: Some(registry), .. }) = &configuration.log.place {
+                print_line(&format!("registry     {}", registry.url))?;
+            }
             let root = configuration.file.as_ref().map(|file| file.root.display().to_string());
             print_line(&format!("import root  {}", root.as_deref().unwrap_or("switched off")))?;
             for role in tidemark_sink_core::Role::ALL {

@@ -34,6 +34,7 @@ pub(crate) async fn run(common: &Common, command: &Init, view: &View) -> Result<
         }
     }
     let session = Session::open(workplace, claims, view).await?;
+    session.pipeline.declare_schemas().await.context("registering the schemas of the log's records")?;
     let identity = session.pipeline.log.identity();
     print_line(&format!("log         {}", session.workplace.configuration.log.place))?;
     for stage in &session.claims.own {

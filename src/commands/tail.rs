@@ -6,6 +6,8 @@ use anyhow::{Context, Result};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use tidemark_log::{Log, ReadLimit, RecordRef};
+use tidemark_pipelines::engine::schemas;
+use tidemark_schemas::codec::DecodeError;
 use tidemark_schemas::json::{row_to_json, timestamp_text};
 use tidemark_schemas::{Change, Entity, Operation, State, codec};
 
@@ -27,7 +29,7 @@ pub(crate) async fn run(common: &Common, command: &Tail) -> Result<Exit> {
         let names: Vec<&str> = topics.iter().map(|(name, _)| name.as_str()).collect();
         return Err(UsageError(format!("there is no topic `{}`; there are {}", command.topic, names.join(", "))).into());
     };
-    let decoder = Decoder::new(&workplace, topic);
+    let decoder = Decoder::new(&workplace, &*log, topic);
     let mut appended = log.appended();
     let mut offsets = Vec::new();
     for partition in 0..*partitions {
@@ -83,26 +85,38 @@ async fn start(log: &dyn Log, topic: &str, partition: u32, from: &str) -> Result
 /// How the values of a topic are read.
 struct Decoder<'w> {
     workplace: &'w Workplace,
+    log: &'w dyn Log,
     changes_of: Option<Arc<Entity>>,
     states_of: Option<Arc<Entity>>,
 }
 
 impl<'w> Decoder<'w> {
-    fn new(workplace: &'w Workplace, topic: &str) -> Self {
+    fn new(workplace: &'w Workplace, log: &'w dyn Log, topic: &str) -> Self {
         let entities = workplace.catalog.entities();
         let changes_of = entities.iter().find(|entity| *workplace.topics.changes(&entity.name) == *topic).cloned();
         let states_of = entities.iter().find(|entity| *workplace.topics.state(&entity.name) == *topic).cloned();
-        Self { workplace, changes_of, states_of }
+        Self { workplace, log, changes_of, states_of }
     }
 
     fn read(&self, bytes: &[u8]) -> Value {
-        let catalog = &self.workplace.catalog;
-        let decoded = match (&self.changes_of, &self.states_of) {
-            (Some(entity), _) => codec::decode_change(catalog, entity, bytes).map(|change| change_json(entity, &change)),
-            (_, Some(entity)) => codec::decode_state(catalog, entity, bytes).map(|state| state_json(entity, &state)),
-            _ => return serde_json::from_slice(bytes).unwrap_or_else(|_| Value::from(String::from_utf8_lossy(bytes))),
+        let decoded = match self.decode(bytes) {
+            Err(DecodeError::UnknownSchema(fingerprint))
+                if schemas::learn_foreign(self.log, &self.workplace.catalog, fingerprint) =>
+            {
+                self.decode(bytes)
+            }
+            decoded => decoded,
         };
         decoded.unwrap_or_else(|error| json!({"undecodable": error.to_string(), "bytes": bytes.len()}))
+    }
+
+    fn decode(&self, bytes: &[u8]) -> Result<Value, DecodeError> {
+        let catalog = &self.workplace.catalog;
+        match (&self.changes_of, &self.states_of) {
+            (Some(entity), _) => codec::decode_change(catalog, entity, bytes).map(|change| change_json(entity, &change)),
+            (_, Some(entity)) => codec::decode_state(catalog, entity, bytes).map(|state| state_json(entity, &state)),
+            _ => Ok(serde_json::from_slice(bytes).unwrap_or_else(|_| Value::from(String::from_utf8_lossy(bytes)))),
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use tidemark_log::kafka::KafkaOptions;
+use tidemark_log::kafka::{KafkaOptions, RegistryOptions};
 use tidemark_sink_clickhouse::ClickHouseOptions;
 use tidemark_sink_core::Role;
 use tidemark_sink_nebula::{NebulaOptions, TlsOptions};
@@ -62,12 +62,46 @@ impl fmt::Display for LogPlace {
 /// Where the log is.
 pub(super) fn read_log(reader: &mut Reader<'_>, prefix: &str) -> LogPlace {
     let path = reader.path("log.path");
+    let mut properties = reader.pairs("log.properties");
+    let password = reader.text("log.password");
+    if !password.is_empty() && properties.insert("sasl.password".to_owned(), password).is_some() {
+        reader.refuse("log.password", "`sasl.password` stands in log.properties as well; leave one of the two away".to_owned());
+    }
     let options = KafkaOptions {
         replication: u16::try_from(reader.whole("log.replication")).unwrap_or(1),
-        properties: reader.pairs("log.properties"),
+        properties,
+        registry: read_registry(reader),
         ..KafkaOptions::new(reader.text("log.brokers"), prefix)
     };
-    if reader.text("log.kind") == "kafka" { LogPlace::Kafka(options) } else { LogPlace::Embedded(path) }
+    if reader.text("log.kind") != "kafka" {
+        return LogPlace::Embedded(path);
+    }
+    for problem in options.problems() {
+        reader.refuse("log.properties", problem);
+    }
+    LogPlace::Kafka(options)
+}
+
+fn read_registry(reader: &mut Reader<'_>) -> Option<RegistryOptions> {
+    let (url, user) = (reader.text("schema_registry.url"), reader.text("schema_registry.user"));
+    let password = reader.text("schema_registry.password");
+    if url.is_empty() {
+        if !user.is_empty() || !password.is_empty() {
+            reader.refuse("schema_registry.url", "is needed where a user or password of the registry is given".to_owned());
+        }
+        return None;
+    }
+    if !is_http(&url) {
+        reader.refuse("schema_registry.url", NOT_HTTP.to_owned());
+    } else if url.contains('@') {
+        // It is shown in messages.
+        let text = "must hold no credentials; `schema_registry.user` and `schema_registry.password` are for them";
+        reader.refuse("schema_registry.url", text.to_owned());
+    }
+    if user.is_empty() && !password.is_empty() {
+        reader.refuse("schema_registry.user", "is needed where a password is given".to_owned());
+    }
+    Some(RegistryOptions { url, user: optional(user), password: optional(password) })
 }
 
 /// The stores that are kept, and those that are not.
@@ -102,9 +136,19 @@ fn read_store(reader: &mut Reader<'_>, role: Role) -> Store {
         Role::Relational => Store::Postgres(read_postgres(reader, kind == "postgres")),
         Role::Graph => Store::Nebula(read_nebula(reader)),
         Role::Vector => Store::Qdrant(read_qdrant(reader, kind == "qdrant")),
-        Role::Analytics => Store::ClickHouse(read_clickhouse(reader)),
+        Role::Analytics => Store::ClickHouse(read_clickhouse(reader, kind == "clickhouse")),
     };
     if kind == "sqlite" { Store::Sqlite(path) } else { server }
+}
+
+const NOT_HTTP: &str = "must be an address that starts with http:// or https://";
+
+fn is_http(url: &str) -> bool {
+    url.starts_with("http://") || url.starts_with("https://")
+}
+
+fn optional(text: String) -> Option<String> {
+    Some(text).filter(|text| !text.is_empty())
 }
 
 fn read_postgres(reader: &mut Reader<'_>, used: bool) -> PostgresOptions {
@@ -136,9 +180,14 @@ fn read_qdrant(reader: &mut Reader<'_>, used: bool) -> QdrantOptions {
     options
 }
 
-fn read_clickhouse(reader: &mut Reader<'_>) -> ClickHouseOptions {
+fn read_clickhouse(reader: &mut Reader<'_>, used: bool) -> ClickHouseOptions {
+    let url = reader.text("sinks.analytics.url");
+    if used && !is_http(&url) {
+        reader.refuse("sinks.analytics.url", NOT_HTTP.to_owned());
+    }
     ClickHouseOptions {
-        url: reader.text("sinks.analytics.url"),
+        authorities: reader.optional_path("sinks.analytics.tls_authorities"),
+        url,
         database: reader.text("sinks.analytics.database"),
         user: optional(reader.text("sinks.analytics.user")),
         password: optional(reader.text("sinks.analytics.password")),

@@ -86,6 +86,37 @@ fn an_openai_embedder_needs_an_address_and_a_model() {
 }
 
 #[test]
+#[cfg(not(feature = "kafka-tls"))]
+fn what_this_build_cannot_speak_to_kafka_is_refused() {
+    let text = "[log]\nkind = \"kafka\"\nproperties = { \"security.protocol\" = \"SASL_SSL\", \"sasl.mechanism\" = \"SCRAM-SHA-512\" }\n";
+    insta::assert_snapshot!(problems(text), @"/etc/tidemark.toml:3: log.properties: `security.protocol` SASL_SSL, `sasl.mechanism` SCRAM-SHA-512 needs TLS for Kafka, which this build is without; build it with the feature `kafka-tls` (`cargo build --release --features kafka-tls`)");
+    judge(&text.replace("kafka\"", "embedded\"")).expect("the embedded log has no use for it");
+}
+
+#[test]
+fn passwords_stand_in_one_place() {
+    let log = r#"
+[log]
+kind = "kafka"
+password = "hidden"
+properties = { "security.protocol" = "SASL_PLAINTEXT", "sasl.mechanism" = "PLAIN", "sasl.username" = "me" }
+"#;
+    let configuration = judge(log).unwrap();
+    let shown = format!("{configuration:?}");
+    assert!(shown.contains("sasl.password") && !shown.contains("hidden"), "{shown}");
+    let twice = log.replace("\"sasl.username\"", "\"sasl.password\"");
+    assert!(problems(&twice).contains("log.password: `sasl.password` stands in log.properties as well"), "{}", problems(&twice));
+    let registry = "[schema_registry]\nurl = \"http://me:hidden@127.0.0.1:8081\"\n";
+    insta::assert_snapshot!(problems(registry), @"/etc/tidemark.toml:2: schema_registry.url: must hold no credentials; `schema_registry.user` and `schema_registry.password` are for them");
+    let alone = "[schema_registry]\nurl = \"127.0.0.1:8081\"\npassword = \"hidden\"\n[sinks.analytics]\nkind = \"clickhouse\"\nurl = \"db:8443\"\n";
+    insta::assert_snapshot!(problems(alone), @r"
+    /etc/tidemark.toml:2: schema_registry.url: must be an address that starts with http:// or https://
+    schema_registry.user: is needed where a password is given
+    /etc/tidemark.toml:6: sinks.analytics.url: must be an address that starts with http:// or https://
+    ");
+}
+
+#[test]
 fn every_default_of_the_reference_holds_and_has_one_variable() {
     for key in reference::KEYS {
         assert_eq!(reference::KEYS.iter().filter(|other| other.path == key.path).count(), 1, "{}", key.path);

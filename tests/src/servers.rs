@@ -14,10 +14,25 @@ use tidemark_test_support::Kind;
 /// # Panics
 /// When there is no such interpreter or script.
 pub fn run_script(kind: Kind, script: &str, arguments: &[&str]) -> Output {
-    let interpreter = servers(&["python", kind.name()]);
-    let path = folder().join(kind.name()).join(script);
-    let mut command = Command::new(interpreter.trim());
-    command.arg("-B").arg(&path).args(arguments).output().unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    run_python(kind, &folder().join(kind.name()).join(script), arguments)
+}
+
+/// The same for a script that stands elsewhere.
+///
+/// # Panics
+/// When there is no such interpreter or script.
+pub fn run_python(kind: Kind, script: &Path, arguments: &[&str]) -> Output {
+    let mut command = Command::new(servers(&["python", kind.name()]).trim());
+    command.arg("-B").arg(script).args(arguments).output().unwrap_or_else(|error| panic!("{}: {error}", script.display()))
+}
+
+/// The folder with the server's jars, its official client in Java among them.
+///
+/// # Panics
+/// When they are not to be had.
+#[must_use]
+pub fn jars(kind: Kind) -> PathBuf {
+    PathBuf::from(servers(&["jars", kind.name()]).trim())
 }
 
 /// A server of this test's own; its data are gone when this is dropped.

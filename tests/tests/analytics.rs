@@ -35,7 +35,7 @@ async fn both_analytics_stores_give_the_same_figures() {
     let database = format!("tidemark_test_figures_{}", std::process::id());
     let client = Client::default().with_url(&url).with_database(&database);
     let levels = vec!["GOLD".to_owned(), "DIAMOND".to_owned()];
-    let options = ClickHouseOptions { url: url.clone(), database: database.clone(), user: None, password: None };
+    let options = ClickHouseOptions::new(&url, &database);
     let mut sinks: [Box<dyn Sink>; 2] = [
         tidemark_sink_sqlite::analytics(file.clone(), fixture.catalog().clone(), levels.clone(), 8 * 3600),
         tidemark_sink_clickhouse::analytics(options, fixture.catalog().clone(), levels, 8 * 3600),

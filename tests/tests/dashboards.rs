@@ -117,7 +117,7 @@ async fn every_panel_answers_on_the_engine() {
 
 async fn fill(url: &str, database: &str) {
     let fixture = Fixture::new(Catalog::built_in());
-    let options = ClickHouseOptions { url: url.to_owned(), database: database.to_owned(), user: None, password: None };
+    let options = ClickHouseOptions::new(url, database);
     let mut sink = tidemark_sink_clickhouse::analytics(options, fixture.catalog().clone(), vec!["GOLD".to_owned()], 8 * 3600);
     sink.open(LOG, &Share::All).await.unwrap();
     let order = |number: u64, institution: &str, date: &str, net: &str| {

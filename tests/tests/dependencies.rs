@@ -49,11 +49,15 @@ const VENDORS: &[(&str, &[&str])] = &[
     ("sqlx", &["tidemark-sink-postgres"]),
     ("qdrant-client", &["tidemark-sink-qdrant"]),
     ("clickhouse", &["tidemark-sink-clickhouse"]),
-    ("tokio-rustls", &["tidemark-sink-nebula"]),
-    ("rustls-native-certs", &["tidemark-sink-nebula"]),
+    // whoever speaks HTTPS by a vendor's client alone; the TLS front of the tests
+    ("hyper-rustls", &["tidemark-sink-clickhouse"]),
+    ("hyper-util", &["tidemark-sink-clickhouse"]),
+    ("tokio-rustls", &["tidemark-sink-nebula", "tidemark-test-support"]),
+    ("rustls-native-certs", &["tidemark-sink-core"]),
     ("apache-avro", &["tidemark-schemas"]),
     ("backoff", &["tidemark-pipelines"]),
-    ("reqwest", &["tidemark-sink-core"]),
+    // the embedder; the schema registry, which speaks nothing but HTTP
+    ("reqwest", &["tidemark-sink-core", "tidemark-log"]),
     ("notify", &["tidemark-connector-file"]),
     ("cap-std", &["tidemark-connector-file"]),
     ("axum", &["tidemark"]),

@@ -6,7 +6,8 @@
 //!
 //! Guarantees: a read returns nothing only when there is nothing up to the end that was known when it began: what this process
 //! appended, what it was told by `bounds`, and for a cursor that was just set what the broker says. Offsets of control and aborted
-//! records are passed. What arrives at any cursor wakes the followers.
+//! records are passed. What arrives at any cursor wakes the followers. A record framed by an id that was never asked about is held
+//! back, and the read ends before it and says so.
 //! Bounds: lanes, and bytes fetched ahead per partition.
 
 use std::collections::HashMap;
@@ -24,6 +25,7 @@ use tokio::sync::{Notify, watch};
 
 use super::broker::Broker;
 use super::client::{ANSWER, Consumer, Quiet, Settings, answer, failed, retire};
+use super::frames::{Frames, Table};
 use super::transaction::kafka_number;
 use crate::blocking::blocking;
 use crate::port::{LogError, ReadLimit};
@@ -44,8 +46,27 @@ pub(super) struct Lanes {
     group: String,
     queue_bytes: usize,
     broker: Arc<Broker>,
+    frames: Arc<Frames>,
     lanes: Mutex<Vec<Lane>>,
     appended: watch::Sender<u64>,
+}
+
+/// What a read found.
+pub(super) struct Read {
+    pub(super) batch: RecordBatch,
+    /// The id that the next record is framed by and that somebody must ask about first.
+    pub(super) unknown: Option<u32>,
+}
+
+/// How far a look at what was fetched came.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Drained {
+    /// Everything is in the batch.
+    All,
+    /// The batch is full.
+    Full,
+    /// Up to a record framed by this id.
+    UpTo(u32),
 }
 
 struct Lane {
@@ -108,9 +129,10 @@ impl Lanes {
         group: String,
         queue_bytes: usize,
         broker: Arc<Broker>,
+        frames: Arc<Frames>,
         appended: watch::Sender<u64>,
     ) -> Self {
-        Self { settings: settings.clone(), group, queue_bytes, broker, lanes: Mutex::default(), appended }
+        Self { settings: settings.clone(), group, queue_bytes, broker, frames, lanes: Mutex::default(), appended }
     }
 
     /// See [`crate::Log::read`].
@@ -120,18 +142,24 @@ impl Lanes {
         partition: u32,
         offset: u64,
         limit: ReadLimit,
-    ) -> Result<RecordBatch, LogError> {
+    ) -> Result<Read, LogError> {
         let mut batch = RecordBatch::default();
         let place = (topic.to_owned(), partition);
-        let Some(mut in_use) = self.at(place, offset).await? else { return Ok(batch) };
+        let Some(mut in_use) = self.at(place, offset).await? else { return Ok(Read { batch, unknown: None }) };
         // What is appended from here on belongs to the next read.
         let target = self.broker.end_known(topic, partition);
         let started = Instant::now();
         let cursor = in_use.cursor_mut();
+        let table = self.frames.table();
+        let mut unknown = None;
         loop {
-            let full = cursor.drain(topic, partition, &mut batch, limit)?;
-            if full || cursor.next >= target {
-                break;
+            match cursor.drain(&table, topic, partition, &mut batch, limit)? {
+                Drained::All if cursor.next < target => {}
+                Drained::All | Drained::Full => break,
+                Drained::UpTo(id) => {
+                    unknown = Some(id);
+                    break;
+                }
             }
             let patience = if batch.is_empty() { PATIENCE } else { FILL };
             let Some(left) = patience.checked_sub(started.elapsed()) else { break };
@@ -141,7 +169,7 @@ impl Lanes {
             }
         }
         cursor.used = Instant::now();
-        if batch.is_empty() && cursor.next < target {
+        if batch.is_empty() && unknown.is_none() && cursor.next < target {
             let step = format!("reading {topic}/{partition} at {}", cursor.next);
             let last_error = cursor.last_error.take();
             return Err(match last_error {
@@ -152,7 +180,7 @@ impl Lanes {
         if cursor.next > offset {
             batch.pass(cursor.next);
         }
-        Ok(batch)
+        Ok(Read { batch, unknown })
     }
 
     /// The cursor that stands there; `None` when the offset is beyond the end, where nobody can stand.
@@ -302,27 +330,31 @@ impl Drop for Lanes {
 }
 
 impl Cursor {
-    /// Moves what was fetched into the batch. `true` when the limit is reached.
-    fn drain(&mut self, topic: &str, partition: u32, batch: &mut RecordBatch, limit: ReadLimit) -> Result<bool, LogError> {
-        let fits = |batch: &RecordBatch, bytes: usize| {
-            batch.is_empty() || (batch.len() < limit.records_max && batch.bytes() + bytes <= limit.bytes_max)
-        };
+    /// Moves what was fetched into the batch, without frames.
+    fn drain(
+        &mut self,
+        table: &Table,
+        topic: &str,
+        partition: u32,
+        batch: &mut RecordBatch,
+        limit: ReadLimit,
+    ) -> Result<Drained, LogError> {
         if let Some(held) = self.held.take() {
-            if !fits(batch, held.key.len() + held.value.len()) {
+            let put = put(batch, table, limit, held.offset, held.timestamp, &held.key, &held.value);
+            if put != Drained::All {
                 self.held = Some(held);
-                return Ok(true);
+                return Ok(put);
             }
-            batch.push(held.offset, held.timestamp, &held.key, &held.value);
             self.next = held.offset + 1;
         }
         // Nothing came since the queue was empty: at the end of its topic this is all that a look costs.
         if !self.arrived.flag.swap(false, Ordering::AcqRel) {
-            return Ok(false);
+            return Ok(Drained::All);
         }
         loop {
             if !batch.is_empty() && batch.len() >= limit.records_max {
                 self.arrived.flag.store(true, Ordering::Release);
-                return Ok(true);
+                return Ok(Drained::Full);
             }
             match self.queue.poll(Duration::ZERO) {
                 None => break,
@@ -334,12 +366,12 @@ impl Cursor {
                     }
                     let timestamp = microseconds(&message);
                     let (key, value) = (message.key().unwrap_or_default(), message.payload().unwrap_or_default());
-                    if !fits(batch, key.len() + value.len()) {
+                    let put = put(batch, table, limit, offset, timestamp, key, value);
+                    if put != Drained::All {
                         self.held = Some(Held { offset, timestamp, key: key.to_vec(), value: value.to_vec() });
                         self.arrived.flag.store(true, Ordering::Release);
-                        return Ok(true);
+                        return Ok(put);
                     }
-                    batch.push(offset, timestamp, key, value);
                     self.next = offset + 1;
                     self.last_error = None;
                 }
@@ -353,7 +385,7 @@ impl Cursor {
         if let Some(Err(error)) = self.consumer.poll(Duration::ZERO) {
             self.last_error = Some(error);
         }
-        Ok(false)
+        Ok(Drained::All)
     }
 
     fn position(&self, topic: &str, partition: u32) -> Result<Option<u64>, LogError> {
@@ -379,6 +411,28 @@ impl Drop for InUse<'_> {
             lane.cursors.insert(self.place.clone(), Slot::Idle(cursor));
         }
     }
+}
+
+/// Puts a record behind the others, if it fits.
+fn put(
+    batch: &mut RecordBatch,
+    table: &Table,
+    limit: ReadLimit,
+    offset: u64,
+    timestamp: i64,
+    key: &[u8],
+    value: &[u8],
+) -> Drained {
+    let value = match table.open(value) {
+        Ok(value) => value,
+        Err(id) => return Drained::UpTo(id),
+    };
+    let within = batch.len() < limit.records_max && batch.bytes() + key.len() + value.len() <= limit.bytes_max;
+    if !batch.is_empty() && !within {
+        return Drained::Full;
+    }
+    batch.push_headed(offset, timestamp, key, value.header(), value.rest);
+    Drained::All
 }
 
 /// When the broker took the record.

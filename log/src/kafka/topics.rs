@@ -4,6 +4,7 @@
 //! topic, setting, what was found, what is wanted, and the command that puts it right.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Instant;
 
 use rdkafka::admin::{AdminOptions, ConfigResource, NewTopic, ResourceSpecifier, TopicReplication};
@@ -32,14 +33,14 @@ struct Setting {
 /// Makes what is missing and checks what is there.
 pub(super) async fn create(
     settings: &Settings,
-    broker: &std::sync::Arc<Broker>,
+    broker: &Arc<Broker>,
     replication: u16,
     specs: &[TopicSpec],
 ) -> Result<(), LogError> {
     for spec in specs {
         check_spec(spec)?;
     }
-    let asked = std::sync::Arc::clone(broker);
+    let asked = Arc::clone(broker);
     let existing: BTreeMap<String, u32> = blocking("listing topics", move || asked.topics()).await?.into_iter().collect();
     for spec in specs {
         if let Some(found) = existing.get(&spec.name)
@@ -78,22 +79,34 @@ pub(super) async fn create(
                 }
             }
         }
-        wait_until_known(broker, &missing).await?;
+        wait_until_usable(broker, &missing).await?;
     }
     let_go("admin client", admin);
     Ok(())
 }
 
-/// A topic that was made is not known to all at once.
-async fn wait_until_known(broker: &std::sync::Arc<Broker>, specs: &[&TopicSpec]) -> Result<(), LogError> {
+/// A topic that was made is not known to all at once, nor led as soon as it is known.
+async fn wait_until_usable(broker: &Arc<Broker>, specs: &[&TopicSpec]) -> Result<(), LogError> {
+    let counts: BTreeMap<String, u32> = specs.iter().map(|spec| (spec.name.clone(), spec.partitions)).collect();
+    let all = |spec: &&TopicSpec| {
+        let name: Arc<str> = spec.name.as_str().into();
+        (0..spec.partitions).map(move |partition| (Arc::clone(&name), partition))
+    };
+    let partitions: Vec<_> = specs.iter().flat_map(all).collect();
     let started = Instant::now();
     loop {
-        let asked = std::sync::Arc::clone(broker);
-        let found: BTreeMap<String, u32> = blocking("listing topics", move || asked.topics()).await?.into_iter().collect();
-        let Some(unknown) = specs.iter().find(|spec| found.get(&spec.name) != Some(&spec.partitions)) else { return Ok(()) };
-        if started.elapsed() > ANSWER {
-            let step = format!("waiting until topic {} can be used", unknown.name);
-            return Err(LogError::Unavailable { step, cause: "the broker does not list it yet".into() });
+        let (asked, counts, partitions) = (Arc::clone(broker), counts.clone(), partitions.clone());
+        let usable = blocking("looking for new topics", move || {
+            let found: BTreeMap<String, u32> = asked.topics()?.into_iter().collect();
+            if let Some(unknown) = counts.iter().find(|(name, count)| found.get(*name) != Some(count)) {
+                let step = format!("waiting until topic {} can be used", unknown.0);
+                return Err(LogError::Unavailable { step, cause: "the broker does not list it yet".into() });
+            }
+            asked.ends(&partitions).map(|_| ())
+        });
+        match usable.await {
+            Err(LogError::Unavailable { .. }) if started.elapsed() < ANSWER => {}
+            usable => return usable,
         }
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }

@@ -6,5 +6,6 @@ mod contract;
 mod members;
 mod partitions;
 mod place;
+mod registry;
 mod topics;
 mod transactions;

@@ -5,11 +5,12 @@ use std::borrow::Cow;
 use tidemark_connector_core::progress::{EPOCH_SHIFT, take_epoch};
 use tidemark_log::{Append, Log, LogError, ReadLimit, RecordBatch, Topics};
 use tidemark_schemas::change::{Change, Operation, event_id};
-use tidemark_schemas::codec::{DecodeError, decode_change, decode_state, encode_change};
+use tidemark_schemas::codec::{DecodeError, decode_change, decode_state, encode_change, header};
 use tidemark_schemas::{Catalog, Cell, Entity, State};
 use uuid::Uuid;
 
 use super::{DeadLetter, DeadLetterError, LetterStatus, from_hex, put_closed, show_open};
+use crate::engine::schemas;
 
 /// Source name of everything that is published anew.
 const SOURCE: &str = "redrive";
@@ -71,11 +72,18 @@ pub async fn redrive(log: &dyn Log, topics: &Topics, catalog: &Catalog, id: Uuid
             Some(state.map_err(|cause| RedriveError::Undecodable { id, cause })?)
         }
     };
+    schemas::declare(log, topics, catalog).await?;
     let source_seq = take_epoch(log, topics, SOURCE).await? << EPOCH_SHIFT;
     let bytes = if of_source { Some(original(log, &letter).await?) } else { None };
     let change = match (&bytes, &state) {
         (Some(bytes), _) => {
-            let change = decode_change(catalog, entity, bytes).map_err(|cause| RedriveError::Undecodable { id, cause })?;
+            let change = match decode_change(catalog, entity, bytes) {
+                Err(DecodeError::UnknownSchema(fingerprint)) if schemas::learn_foreign(log, catalog, fingerprint) => {
+                    decode_change(catalog, entity, bytes)
+                }
+                decoded => decoded,
+            };
+            let change = change.map_err(|cause| RedriveError::Undecodable { id, cause })?;
             publish_anew(change, source_seq, now)
         }
         (None, Some(state)) => ask_for_state(entity, state, source_seq, now),
@@ -129,7 +137,10 @@ fn ask_for_state<'a>(entity: &Entity, state: &State<'a>, source_seq: u64, now: i
 
 /// The bytes that were refused: from the letter, else from where they stand.
 async fn original(log: &dyn Log, letter: &DeadLetter) -> Result<Vec<u8>, RedriveError> {
-    if let Some(bytes) = letter.payload.as_deref().and_then(from_hex) {
+    if let Some(bytes) = letter.payload.as_deref().and_then(from_hex)
+        // what nobody could explain then may be explained by now where it stands
+        && header::framed(&bytes).is_none()
+    {
         return Ok(bytes);
     }
     let limit = ReadLimit { records_max: 1, bytes_max: 1 };

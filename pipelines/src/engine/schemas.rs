@@ -1,8 +1,10 @@
-//! Writer schemas on the progress topic: what this process writes is told there, what others wrote is learnt from there.
+//! Writer schemas: what this process writes is told on the progress topic, and to the log, which may have a registry to tell; what
+//! others wrote is learnt from there.
 
 use serde::{Deserialize, Serialize};
 use tidemark_connector_core::progress;
-use tidemark_log::{Append, LogError};
+use tidemark_log::{Append, Log, LogError, TopicSchema, Topics};
+use tidemark_schemas::{Catalog, codec};
 
 use super::Pipeline;
 
@@ -39,11 +41,39 @@ pub(super) async fn publish_and_learn(pipeline: &Pipeline) -> Result<(), LogErro
     Ok(())
 }
 
+/// Tells the log by which schemas this process writes: before its first record, and again at no cost.
+pub(crate) async fn declare(log: &dyn Log, topics: &Topics, catalog: &Catalog) -> Result<(), LogError> {
+    let of = |entity: &tidemark_schemas::Entity| {
+        [
+            TopicSchema { topic: topics.changes(&entity.name), schema: codec::change_schema(entity) },
+            TopicSchema { topic: topics.state(&entity.name), schema: codec::state_schema(entity) },
+        ]
+    };
+    let schemas: Vec<_> = catalog.entities().iter().flat_map(|entity| of(entity)).collect();
+    log.declare_schemas(&schemas).await
+}
+
 /// Learns the schema with this fingerprint; `false` when nobody has published it or it cannot be read as ours.
 pub(crate) async fn learn(pipeline: &Pipeline, fingerprint: u64) -> Result<bool, LogError> {
     let key = key_of(fingerprint);
     let found = progress::load(&*pipeline.log, &pipeline.topics, &key).await?;
-    Ok(found.get(&key).is_some_and(|text| learn_text(pipeline, text)))
+    if let Some(text) = found.get(&key) {
+        return Ok(learn_text(pipeline, text));
+    }
+    Ok(learn_foreign(&*pipeline.log, &pipeline.catalog, fingerprint))
+}
+
+/// Learns the schema with this fingerprint from the log's registry: whoever writes through that alone publishes nothing on our
+/// topic. `false` when it is not known there either or cannot be read as ours.
+pub fn learn_foreign(log: &dyn Log, catalog: &Catalog, fingerprint: u64) -> bool {
+    let foreign = log.foreign_schemas().into_iter().find(|schema| codec::fingerprint(schema) == Some(fingerprint));
+    foreign.is_some_and(|schema| match catalog.learn_named(&schema) {
+        Ok(()) => true,
+        Err(problem) => {
+            tracing::warn!(%problem, "schema of the registry not learnt");
+            false
+        }
+    })
 }
 
 fn learn_text(pipeline: &Pipeline, text: &str) -> bool {

@@ -6,6 +6,7 @@ use super::Pipeline;
 use super::failure::Failure;
 use super::report::Reporter;
 use super::retry::{Retry, wait};
+use super::schemas;
 
 /// Something that runs until shutdown or until it fails.
 #[async_trait]
@@ -52,7 +53,12 @@ pub(super) async fn run(pipeline: &Pipeline, name: &str, mut stage: impl Stage) 
     let mut session = Session { report: Reporter::new(&pipeline.board, name), worked: false };
     while !pipeline.shutdown.is_cancelled() {
         session.worked = false;
-        let Err(failure) = stage.run(&mut session).await else { break };
+        // A stage may write, so nothing runs before the log knows by which schemas; a registry that is away is waited for here.
+        let ended = match schemas::declare(&*pipeline.log, &pipeline.topics, &pipeline.catalog).await {
+            Ok(()) => stage.run(&mut session).await,
+            Err(error) => Err(error.into()),
+        };
+        let Err(failure) = ended else { break };
         if session.worked {
             retry.succeeded();
         }

@@ -11,6 +11,7 @@ use clickhouse::{Client, RowOwned, RowRead};
 
 use crate::ClickHouseOptions;
 use crate::failure::StoreError;
+use crate::https;
 use crate::statement::literal;
 
 /// How long a statement may take. Longer: a dead connection is noticed later; shorter: a migration of a large table never ends.
@@ -61,7 +62,7 @@ impl Store {
 
     /// Reaches the server and learns its version and settings.
     pub(crate) async fn connect(options: &ClickHouseOptions) -> Result<Self, StoreError> {
-        let mut root = Client::default().with_url(&options.url);
+        let mut root = https::client(options)?.with_url(&options.url);
         if let Some(user) = &options.user {
             root = root.with_user(user);
         }

@@ -33,6 +33,9 @@ const ACCESS_DENIED: u32 = 497;
 const AUTHENTICATION: [u32; 4] = [192, 193, 194, 516];
 const TOO_MANY_PARTS: u32 = 252;
 
+/// How the TLS library says that it does not trust the server.
+const UNTRUSTED: &str = "invalid peer certificate";
+
 /// What can be done about an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Class {
@@ -58,6 +61,10 @@ pub(crate) struct StoreError {
 impl StoreError {
     pub(crate) fn too_slow(limit: Duration) -> Self {
         Self { code: None, class: Class::Passing, text: format!("no answer within {} s", limit.as_secs()) }
+    }
+
+    pub(crate) fn fatal(text: String) -> Self {
+        Self { code: None, class: Class::Fatal, text }
     }
 
     fn of_server(text: &str) -> Self {
@@ -97,14 +104,12 @@ impl From<Error> for StoreError {
         match error {
             Error::BadResponse(text) => Self::of_server(&text),
             Error::Network(_) | Error::TimedOut | Error::NotEnoughData => {
-                Self { code: None, class: Class::Passing, text: told(&error) }
+                let text = told(&error);
+                let remedy =
+                    if text.contains(UNTRUSTED) { "; name its authority in `sinks.analytics.tls_authorities`" } else { "" };
+                Self { code: None, class: Class::Passing, text: format!("{text}{remedy}") }
             }
-            Error::Unsupported(text) => {
-                let text =
-                    format!("{}; name an http:// address, behind a proxy where the way must be encrypted", shortened(&text));
-                Self { code: None, class: Class::Fatal, text }
-            }
-            other => Self { code: None, class: Class::Fatal, text: shortened(&told(&other)) },
+            other => Self::fatal(shortened(&told(&other))),
         }
     }
 }

@@ -18,6 +18,7 @@ mod encoding;
 mod epoch;
 mod failure;
 mod gate;
+mod https;
 mod lines;
 mod meta;
 mod migration;
@@ -30,6 +31,7 @@ mod views;
 mod write;
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use tidemark_schemas::{Catalog, Entity};
@@ -41,8 +43,10 @@ use crate::table::Table;
 /// Where the server is and as whom to speak to it.
 #[derive(Clone)]
 pub struct ClickHouseOptions {
-    /// `http://127.0.0.1:8123`, the HTTP interface.
+    /// `http://127.0.0.1:8123`, `https://clickhouse.example.org:8443`: the HTTP interface.
     pub url: String,
+    /// PEM file of the authorities to trust where that is https; the system's where left out.
+    pub authorities: Option<PathBuf>,
     /// The database, made where it is missing; the store's own.
     pub database: String,
     /// Left out: the server's `default`.
@@ -51,11 +55,19 @@ pub struct ClickHouseOptions {
     pub password: Option<String>,
 }
 
+impl ClickHouseOptions {
+    /// This database on this server, as its `default` user.
+    pub fn new(url: impl Into<String>, database: impl Into<String>) -> Self {
+        Self { url: url.into(), authorities: None, database: database.into(), user: None, password: None }
+    }
+}
+
 impl fmt::Debug for ClickHouseOptions {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
             .debug_struct("ClickHouseOptions")
             .field("url", &client::without_credentials(&self.url))
+            .field("authorities", &self.authorities)
             .field("database", &self.database)
             .field("user", &self.user)
             .field("password", &self.password.as_ref().map(|_| "…"))

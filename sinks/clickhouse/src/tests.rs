@@ -1,5 +1,6 @@
 mod failures;
 mod harness;
+mod https;
 mod tables;
 mod text;
 mod writers;

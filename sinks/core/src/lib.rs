@@ -12,6 +12,7 @@ pub mod report;
 pub mod search;
 pub mod sql;
 pub mod template;
+pub mod tls;
 pub mod views;
 
 pub use batch::{SinkBatch, SinkRow, TopicBatch};

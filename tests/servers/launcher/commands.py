@@ -1,4 +1,4 @@
-"""servers up [NAME…] | start NAME… | kill NAME… | stop NAME… | down [NAME…] | status | unset | missing | python NAME
+"""servers up [NAME…] | start NAME… | kill NAME… | stop NAME… | down [NAME…] | status | unset | missing | python NAME | jars NAME
 
 up       installs what is missing, starts what does not run, each empty and in a folder of its own, waits until it answers a
          query, and prints one `export NAME=address` line for each; what runs already is only reported. Without names: all.
@@ -10,6 +10,7 @@ status   what runs.
 unset    the kinds whose address is not in the environment.
 missing  those of them that do not run.
 python   the interpreter that has the official client of that server.
+jars     the folder with the jars of that server, its client in Java among them; there is a compiler then.
 
 A name is a kind (`kafka`) or an instance of it (`kafka@crash`): a second server of that kind, for a test that kills it.
 The servers hold no descriptor of the caller open, so that `$(./dev servers up)` comes back.
@@ -28,7 +29,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from launcher import place, recipe
+from launcher import install, place, recipe
 
 # A JVM on a loaded machine needs 10 s; more than a minute means that it will never come.
 START_PATIENCE_S = 90
@@ -36,7 +37,7 @@ START_PATIENCE_S = 90
 
 def main(arguments: list[str]) -> int:
     commands = {"up": up, "start": start, "kill": kill, "stop": stop, "down": down}
-    commands |= {"status": status, "unset": unset, "missing": missing, "python": python}
+    commands |= {"status": status, "unset": unset, "missing": missing, "python": python, "jars": jars}
     if not arguments or arguments[0] not in commands or any(name.startswith("-") for name in arguments[1:]):
         print(__doc__, file=sys.stderr)
         return 2
@@ -50,7 +51,7 @@ def main(arguments: list[str]) -> int:
         except recipe.Unknown as error:
             print(error, file=sys.stderr)
             return 2
-    if arguments[0] in ("start", "kill", "stop", "python") and not names:
+    if arguments[0] in ("start", "kill", "stop", "python", "jars") and not names:
         print(f"servers {arguments[0]} needs a name", file=sys.stderr)
         return 2
     return commands[arguments[0]](names)
@@ -140,6 +141,13 @@ def missing(names: list[str]) -> int:
 def python(names: list[str]) -> int:
     for name in names:
         print(recipe.load(name).python())
+    return 0
+
+
+def jars(names: list[str]) -> int:
+    for name in names:
+        install.program("javac", "default-jdk-headless")
+        print(install.jars(name))
     return 0
 
 

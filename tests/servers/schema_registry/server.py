@@ -1,8 +1,9 @@
 """A schema registry of the Confluent kind: server.py PORT FOLDER.
 
 Ids belong to schemas and are the same under every subject; versions belong to subjects. What was registered is in a file before it
-is answered. It checks that a schema is Avro, but no compatibility, and says so (`NONE`). A request may come without credentials,
-or with `registry` and `secret`; wrong ones are refused.
+is answered. A subject whose compatibility was set to `FULL_TRANSITIVE` takes only what reads and is read by all that it holds, by
+Avro's own check; no other rule is known, and without one anything is taken (`NONE`). A request may come without credentials, or
+with `registry` and `secret`; wrong ones are refused.
 
 In Python beside the Kafka client's packages, which the tests need anyway: the kept registry in Go would ask for a second
 toolchain, newer than the one that Debian packs, for the same dozen of routes.
@@ -13,12 +14,18 @@ import json
 import re
 import sys
 import threading
+import warnings
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+import avro.schema
 import fastavro
+from avro.compatibility import ReaderWriterCompatibilityChecker, SchemaCompatibilityType
+from avro.errors import AvroException
 
+NO_SCHEMA = (AvroException, fastavro.schema.SchemaParseException, fastavro.schema.UnknownType)
+NONE, FULL_TRANSITIVE = "NONE", "FULL_TRANSITIVE"
 CREDENTIALS = base64.b64encode(b"registry:secret").decode()
 
 
@@ -35,27 +42,32 @@ class Registry:
         self.texts: dict[int, str] = {}
         # By subject: ids in the order of their versions.
         self.subjects: dict[str, list[int]] = {}
+        self.rules: dict[str, str] = {}
         # A line that a kill cut short was never answered: it goes.
         whole = file.read_bytes().rpartition(b"\n")[0] if file.exists() else b""
         for line in whole.splitlines():
-            entry = json.loads(line)
-            self.apply(entry["subject"], entry["id"], entry["schema"])
+            self.apply(**json.loads(line))
         file.write_bytes(whole + b"\n" if whole else b"")
         self.file = open(file, "ab", buffering=0)
 
-    def apply(self, subject: str, number: int, text: str | None) -> None:
-        if text is None:
-            self.subjects.pop(subject, None)
+    def apply(self, subject: str, id: int, schema: str | None, rule: str | None = None) -> None:
+        if rule is not None:
+            self.rules[subject] = rule
             return
-        self.ids[canonical(text)] = number
-        self.texts[number] = text
+        if schema is None:
+            self.subjects.pop(subject, None)
+            self.rules.pop(subject, None)
+            return
+        self.ids[canonical(schema)] = id
+        self.texts[id] = schema
         versions = self.subjects.setdefault(subject, [])
-        if number not in versions:
-            versions.append(number)
+        if id not in versions:
+            versions.append(id)
 
-    def keep(self, subject: str, number: int, text: str | None) -> None:
-        self.file.write(json.dumps({"subject": subject, "id": number, "schema": text}).encode() + b"\n")
-        self.apply(subject, number, text)
+    def keep(self, subject: str, number: int, text: str | None, rule: str | None = None) -> None:
+        entry = {"subject": subject, "id": number, "schema": text, "rule": rule}
+        self.file.write(json.dumps(entry).encode() + b"\n")
+        self.apply(**entry)
 
     def register(self, subject: str, body: dict) -> int:
         text = body.get("schema", "")
@@ -63,8 +75,32 @@ class Registry:
         with self.guard:
             number = self.ids.get(canonical(text)) or max(self.texts, default=0) + 1
             if number not in self.subjects.get(subject, []):
+                self.require_compatible(subject, text)
                 self.keep(subject, number, text)
             return number
+
+    def require_compatible(self, subject: str, text: str) -> None:
+        if self.rules.get(subject, NONE) == NONE:
+            return
+        for version, number in enumerate(self.subjects.get(subject, []), 1):
+            for reader, writer in ((text, self.texts[number]), (self.texts[number], text)):
+                found = ReaderWriterCompatibilityChecker().get_compatibility(parsed(reader), parsed(writer))
+                if found.compatibility != SchemaCompatibilityType.compatible:
+                    why = "; ".join(sorted(found.messages))
+                    raise Refused(409, 409, f"Schema being registered is incompatible with version {version} of {subject}: {why}")
+
+    def rule(self, subject: str) -> dict:
+        if subject not in self.rules:
+            raise Refused(404, 40408, f"Subject '{subject}' does not have subject-level compatibility configured")
+        return {"compatibilityLevel": self.rules[subject]}
+
+    def set_rule(self, subject: str, body: dict) -> dict:
+        rule = body.get("compatibility")
+        if rule not in (NONE, FULL_TRANSITIVE):
+            raise Refused(422, 42203, f"this registry knows only {NONE} and {FULL_TRANSITIVE}, not {rule}")
+        with self.guard:
+            self.keep(subject, 0, None, rule)
+        return {"compatibility": rule}
 
     def look_up(self, subject: str, body: dict) -> dict:
         check(body)
@@ -116,12 +152,21 @@ def canonical(text: str) -> str:
         return text
 
 
+def parsed(text: str) -> avro.schema.Schema:
+    with warnings.catch_warnings():
+        # it does not know every logical type, and needs none here
+        warnings.simplefilter("ignore")
+        return avro.schema.parse(text)
+
+
 def check(body: dict) -> None:
     if body.get("schemaType", "AVRO") != "AVRO":
         raise Refused(422, 42201, "this registry knows only Avro")
+    text = body.get("schema", "")
     try:
-        fastavro.parse_schema(json.loads(body.get("schema", "")))
-    except (ValueError, KeyError, TypeError, AttributeError, fastavro.schema.SchemaParseException, fastavro.schema.UnknownType) as error:
+        fastavro.parse_schema(json.loads(text))
+        parsed(text)
+    except (ValueError, KeyError, TypeError, AttributeError, *NO_SCHEMA) as error:
         raise Refused(422, 42201, f"Invalid schema: {error!r}") from None
 
 
@@ -138,7 +183,9 @@ ROUTES = [
     ("POST", r"/subjects/([^/]+)/versions", lambda registry, subject, body: {"id": registry.register(subject, body)}),
     ("POST", r"/subjects/([^/]+)", lambda registry, subject, body: registry.look_up(subject, body)),
     ("DELETE", r"/subjects/([^/]+)", lambda registry, subject: registry.delete(subject)),
-    ("GET", r"/config(?:/[^/]+)?", lambda registry: {"compatibilityLevel": "NONE"}),
+    ("GET", r"/config", lambda registry: {"compatibilityLevel": NONE}),
+    ("GET", r"/config/([^/]+)", lambda registry, subject: registry.rule(subject)),
+    ("PUT", r"/config/([^/]+)", lambda registry, subject, body: registry.set_rule(subject, body)),
     ("GET", r"/mode(?:/[^/]+)?", lambda registry: {"mode": "READWRITE"}),
     ("GET", r"/", lambda registry: {}),
 ]  # fmt: skip
@@ -173,7 +220,7 @@ class Handler(BaseHTTPRequestHandler):
             found = re.fullmatch(pattern, path)
             if method == self.command and found:
                 arguments = [unquote(part) for part in found.groups()]
-                if method == "POST":
+                if method in ("POST", "PUT"):
                     arguments.append(self.parsed(body))
                 return action(self.registry, *arguments)
         raise Refused(404, 404, "HTTP 404 Not Found")

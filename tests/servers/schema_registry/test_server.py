@@ -43,6 +43,25 @@ class TheOfficialClient(unittest.TestCase):
         self.assertEqual(packed[0], 0)
         self.assertEqual(AvroDeserializer(SchemaRegistryClient({"url": URL}))(packed, context), {"name": "甲"})
 
+    def test_a_subject_under_full_transitive_compatibility_takes_only_what_goes_with_all(self):
+        with self.assertRaises(SchemaRegistryError) as caught:
+            self.client.get_compatibility(self.subject)
+        self.assertEqual(caught.exception.error_code, 40408)
+        self.client.set_compatibility(self.subject, "FULL_TRANSITIVE")
+        self.assertEqual(SchemaRegistryClient({"url": URL}).get_compatibility(self.subject), "FULL_TRANSITIVE")
+        name = f"R{uuid.uuid4().hex[:8]}"
+        optional = {"name": "b", "type": ["null", "string"], "default": None}
+        for number, fields in enumerate(([{"name": "a", "type": "long"}], [{"name": "a", "type": "long"}, optional])):
+            text = json.dumps({"type": "record", "name": name, "fields": fields})
+            self.client.register_schema(self.subject, Schema(text, "AVRO"))
+            self.assertEqual(len(self.client.get_versions(self.subject)), number + 1)
+        for fields in ([optional], [{"name": "a", "type": "string"}], [{"name": "a", "type": "long"}, {"name": "c", "type": "long"}]):
+            text = json.dumps({"type": "record", "name": name, "fields": fields})
+            with self.assertRaises(SchemaRegistryError) as caught:
+                self.client.register_schema(self.subject, Schema(text, "AVRO"))
+            self.assertEqual(caught.exception.http_status_code, 409)
+        self.assertEqual(self.client.get_versions(self.subject), [1, 2])
+
     def test_refusals(self):
         for call, code in (
             (lambda: self.client.get_latest_version("no-such"), 40401),

@@ -3,6 +3,9 @@
 //! A server's address is in the environment (`./dev servers up` prints it). Where it is not, the test lists itself by name as
 //! skipped and passes; with `CI=true` it fails. Knows no other crate of this workspace, so that each may have it for its tests.
 
+pub mod http;
+pub mod tls;
+
 use std::env;
 use std::fs::OpenOptions;
 use std::io::Write;

@@ -124,7 +124,7 @@ async fn a_dropped_or_replaced_table_is_filled_anew_and_no_other() {
 #[tokio::test]
 async fn a_server_that_is_not_there_is_unavailable() {
     let nowhere = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let options = ClickHouseOptions { url: format!("http://{nowhere}"), database: "x".to_owned(), user: None, password: None };
+    let options = ClickHouseOptions::new(format!("http://{nowhere}"), "x");
     let mut sink = crate::analytics(options, fixture().catalog().clone(), Vec::new(), 0);
     let error = sink.open(LOG, &Share::All).await.unwrap_err();
     assert!(matches!(error, SinkError::Unavailable { .. }), "{error:?}");

@@ -29,7 +29,7 @@ impl Database {
     }
 
     pub(crate) fn options(&self) -> ClickHouseOptions {
-        ClickHouseOptions { url: self.url.clone(), database: self.name.clone(), user: None, password: None }
+        ClickHouseOptions::new(&self.url, &self.name)
     }
 
     fn client(&self) -> Client {

@@ -1,8 +1,6 @@
 use std::sync::Once;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
-use tokio::sync::mpsc;
+use tidemark_test_support::http::serve;
 
 use super::{HttpEmbedder, HttpOptions};
 use crate::embedder::{EmbedError, Embedder};
@@ -12,40 +10,15 @@ fn install_tls() {
     ONCE.call_once(|| rustls::crypto::ring::default_provider().install_default().unwrap());
 }
 
-/// Answers one request after the other with these (status line, body) and reports each request whole.
-async fn serve(answers: Vec<(&'static str, String)>) -> (String, mpsc::UnboundedReceiver<String>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let (report, requests) = mpsc::unbounded_channel();
-    tokio::spawn(async move {
-        for (status, body) in answers {
-            let (mut stream, _) = listener.accept().await.unwrap();
-            let mut request = Vec::new();
-            let mut buffer = [0; 4096];
-            while !is_whole(&request) {
-                let count = stream.read(&mut buffer).await.unwrap();
-                request.extend_from_slice(&buffer[..count]);
-            }
-            report.send(String::from_utf8(request).unwrap()).unwrap();
-            let head = format!("HTTP/1.1 {status}\r\ncontent-type: application/json\r\nconnection: close\r\n");
-            let answer = format!("{head}content-length: {}\r\n\r\n{body}", body.len());
-            stream.write_all(answer.as_bytes()).await.unwrap();
-        }
-    });
-    (format!("http://{address}/v1/"), requests)
-}
-
-fn is_whole(request: &[u8]) -> bool {
-    let text = String::from_utf8_lossy(request);
-    let Some((head, body)) = text.split_once("\r\n\r\n") else { return false };
-    let length = head.to_lowercase().lines().find_map(|line| line.strip_prefix("content-length: ").map(str::to_owned));
-    body.len() >= length.map_or(0, |length| length.parse().unwrap())
-}
-
-fn embedder(base_url: String) -> HttpEmbedder {
+fn embedder(address: &str) -> HttpEmbedder {
     install_tls();
-    let options =
-        HttpOptions { base_url, model: "m".to_owned(), dimensions: 2, api_key: Some("secret".to_owned()), texts_per_request: 2 };
+    let options = HttpOptions {
+        base_url: format!("{address}/v1/"),
+        model: "m".to_owned(),
+        dimensions: 2,
+        api_key: Some("secret".to_owned()),
+        texts_per_request: 2,
+    };
     assert!(!format!("{options:?}").contains("secret"));
     HttpEmbedder::try_new(options).unwrap()
 }
@@ -57,14 +30,14 @@ fn data(vectors: &str) -> String {
 #[tokio::test]
 async fn texts_go_in_batches_and_vectors_come_back_in_order_and_normalised() {
     let first = data(r#"{"index":1,"embedding":[0,5]},{"index":0,"embedding":[3,4]}"#);
-    let (base, mut requests) = serve(vec![("200 OK", first), ("200 OK", data(r#"{"embedding":[-2,0]}"#))]).await;
-    let vectors = embedder(base).embed(&["一", "二", "三"]).await.unwrap();
+    let (address, requests) = serve(vec![("200 OK", first), ("200 OK", data(r#"{"embedding":[-2,0]}"#))]);
+    let vectors = embedder(&address).embed(&["一", "二", "三"]).await.unwrap();
     assert_eq!(vectors, [vec![0.6, 0.8], vec![0.0, 1.0], vec![-1.0, 0.0]]);
-    let request = requests.recv().await.unwrap();
+    let request = requests.recv().unwrap();
     assert!(request.starts_with("POST /v1/embeddings "), "{request}");
     assert!(request.contains("authorization: Bearer secret"), "{request}");
     assert!(request.ends_with(r#"{"input":["一","二"],"model":"m"}"#), "{request}");
-    assert!(requests.recv().await.unwrap().ends_with(r#"{"input":["三"],"model":"m"}"#));
+    assert!(requests.recv().unwrap().ends_with(r#"{"input":["三"],"model":"m"}"#));
 }
 
 #[tokio::test]
@@ -78,8 +51,8 @@ async fn refusals_are_told_from_troubles() {
         ("500 Internal Server Error", false),
         ("503 Service Unavailable", false),
     ] {
-        let (base, _requests) = serve(vec![(status, "why".to_owned())]).await;
-        let error = embedder(base).embed(&["一"]).await.unwrap_err();
+        let (address, _requests) = serve(vec![(status, "why".to_owned())]);
+        let error = embedder(&address).embed(&["一"]).await.unwrap_err();
         assert_eq!(matches!(error, EmbedError::Rejected(_)), rejected, "{status}: {error}");
         assert!(error.to_string().contains("why") && !error.to_string().contains("secret"), "{error}");
     }
@@ -94,17 +67,17 @@ async fn wrong_answers_are_no_vectors() {
         (data(r#"{"embedding":[0,0]}"#), "without direction"),
         ("no json".to_owned(), "http://"),
     ] {
-        let (base, _requests) = serve(vec![("200 OK", body)]).await;
-        let error = embedder(base).embed(&["一"]).await.unwrap_err();
+        let (address, _requests) = serve(vec![("200 OK", body)]);
+        let error = embedder(&address).embed(&["一"]).await.unwrap_err();
         assert!(error.to_string().contains(told), "{error}");
     }
 }
 
 #[tokio::test]
 async fn nobody_listening_is_unavailable() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let base = format!("http://{}", listener.local_addr().unwrap());
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
     drop(listener);
-    let error = embedder(base).embed(&["一"]).await.unwrap_err();
+    let error = embedder(&address).embed(&["一"]).await.unwrap_err();
     assert!(matches!(error, EmbedError::Unavailable(_)), "{error}");
 }

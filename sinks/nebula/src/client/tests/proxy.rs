@@ -2,10 +2,9 @@
 
 use std::sync::{Arc, Mutex};
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
-use tokio_rustls::TlsAcceptor;
 
 use super::super::compact::{Writer, kind};
 use super::super::frame;
@@ -45,15 +44,6 @@ impl Drop for Proxy {
 impl Proxy {
     /// In front of the server at `upstream`. `rule` is asked for each call: it sees the message as text.
     pub(crate) async fn start(upstream: &str, rule: impl FnMut(&str) -> Fate + Send + 'static) -> Self {
-        Self::start_with(upstream, rule, None).await
-    }
-
-    /// The same, speaking TLS to its clients.
-    pub(crate) async fn start_with(
-        upstream: &str,
-        rule: impl FnMut(&str) -> Fate + Send + 'static,
-        tls: Option<TlsAcceptor>,
-    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let rule: Arc<Mutex<Rule>> = Arc::new(Mutex::new(Box::new(rule)));
@@ -62,17 +52,11 @@ impl Proxy {
             let mut connections = tokio::task::JoinSet::new();
             loop {
                 let (client, _) = listener.accept().await.unwrap();
-                let (upstream, rule, tls) = (upstream.clone(), Arc::clone(&shared), tls.clone());
+                let (upstream, rule) = (upstream.clone(), Arc::clone(&shared));
                 connections.spawn(async move {
                     let server = TcpStream::connect(&upstream).await.unwrap();
                     // How a conversation ends is the test's business.
-                    drop(match tls {
-                        Some(tls) => match tls.accept(client).await {
-                            Ok(client) => converse(client, server, &rule).await,
-                            Err(error) => Err(error),
-                        },
-                        None => converse(client, server, &rule).await,
-                    });
+                    drop(converse(client, server, &rule).await);
                 });
             }
         });
@@ -85,11 +69,7 @@ impl Proxy {
     }
 }
 
-async fn converse(
-    mut client: impl AsyncRead + AsyncWrite + Unpin,
-    mut server: TcpStream,
-    rule: &Mutex<Rule>,
-) -> std::io::Result<()> {
+async fn converse(mut client: TcpStream, mut server: TcpStream, rule: &Mutex<Rule>) -> std::io::Result<()> {
     let mut last = Vec::new();
     let mut withheld = Vec::new();
     loop {
@@ -119,7 +99,7 @@ async fn converse(
     }
 }
 
-async fn read_frame(from: &mut (impl AsyncRead + Unpin)) -> std::io::Result<Vec<u8>> {
+async fn read_frame(from: &mut TcpStream) -> std::io::Result<Vec<u8>> {
     let mut frame = vec![0; 4];
     from.read_exact(&mut frame).await?;
     let length = u32::from_be_bytes(frame[..4].try_into().unwrap()) as usize;

@@ -1,15 +1,11 @@
 //! Sessions that expire, connections that break, answers that come late: against the server, through a proxy.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tidemark_test_support::Kind;
-use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::ServerConfig;
-use tokio_rustls::rustls::crypto::ring;
-use tokio_rustls::rustls::pki_types::PrivateKeyDer;
+use tidemark_test_support::tls::TlsFront;
 
 use super::super::{ClientError, ClientOptions, Properties, Secret, Session, Tls, Value};
 use super::proxy::{Fate, Proxy};
@@ -164,40 +160,24 @@ async fn sessions_are_given_back() {
     }
 }
 
-/// A server with a certificate of its own making, and that certificate in PEM.
-fn acceptor() -> (TlsAcceptor, String) {
-    let rcgen::CertifiedKey { cert, signing_key } = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
-    let key = PrivateKeyDer::try_from(signing_key.serialize_der()).unwrap();
-    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![cert.der().clone()], key)
-        .unwrap();
-    (TlsAcceptor::from(Arc::new(config)), cert.pem())
-}
-
 #[tokio::test]
 async fn tls_is_spoken_with_those_whom_the_authority_vouches_for() {
     let Some(address) = Kind::Nebula.address("tls_is_spoken_with_those_whom_the_authority_vouches_for") else { return };
-    let (acceptor, certificate) = acceptor();
-    let proxy = Proxy::start_with(&address, |_| Fate::Pass, Some(acceptor)).await;
+    let front = TlsFront::start(&address).await;
     let folder = tempfile::tempdir().unwrap();
     let authority = folder.path().join("server.pem");
-    std::fs::write(&authority, certificate).unwrap();
+    std::fs::write(&authority, &front.certificate).unwrap();
     let trusting =
-        ClientOptions { tls: Some(Tls::new(Some(&authority)).unwrap()), ..Arc::into_inner(options(&[&proxy.address])).unwrap() };
+        ClientOptions { tls: Some(Tls::new(Some(&authority)).unwrap()), ..Arc::into_inner(options(&[&front.address])).unwrap() };
     let mut session = Session::new(&Arc::new(trusting), None, 0);
     let long = "张".repeat(100_000);
     assert_eq!(one(&mut session, &format!("YIELD \"{long}\" AS a")).await.unwrap(), [[Value::text(&long)]]);
     let system = Tls::new(None);
     if let Ok(system) = system {
-        let wary = ClientOptions { tls: Some(system), ..Arc::into_inner(options(&[&proxy.address])).unwrap() };
+        let wary = ClientOptions { tls: Some(system), ..Arc::into_inner(options(&[&front.address])).unwrap() };
         match one(&mut Session::new(&Arc::new(wary), None, 0), "YIELD 1 AS a").await {
             Err(ClientError::Unreachable(text)) => assert!(text.contains("TLS"), "{text}"),
             other => panic!("an unknown certificate was trusted: {other:?}"),
         }
     }
-    let missing = Tls::new(Some(Path::new("nowhere.pem"))).unwrap_err();
-    assert!(missing.contains("nowhere.pem"), "{missing}");
 }
