@@ -3,9 +3,10 @@
 
 use std::io::IsTerminal;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use tracing_subscriber::EnvFilter;
 
+use crate::exit::UsageError;
 use crate::view::View;
 
 /// What is logged unless told otherwise.
@@ -19,8 +20,8 @@ pub(crate) fn start(filter: Option<&str>, quiet: bool, view: &View) -> Result<()
     let fallback = if quiet { "warn" } else { DEFAULT_FILTER };
     let written = filter.map(str::to_owned).or_else(|| std::env::var(VARIABLE).ok());
     let text = written.as_deref().unwrap_or(fallback);
-    let filter =
-        EnvFilter::try_new(text).with_context(|| format!("`{text}` is no log filter; write `info` or `tidemark=debug,warn`"))?;
+    let filter = EnvFilter::try_new(text)
+        .map_err(|error| UsageError(format!("`{text}` is no log filter ({error}); write `info` or `tidemark=debug,warn`")))?;
     let view = view.clone();
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(move || view.line_writer());
     if std::io::stderr().is_terminal() {

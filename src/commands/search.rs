@@ -27,6 +27,9 @@ pub(crate) async fn run(common: &Common, command: &Search) -> Result<Exit> {
         let text = format!("there is no collection `{}`; there are {}", command.collection, distinct(collections).join(", "));
         return Err(UsageError(text).into());
     }
+    if command.text.trim().is_empty() {
+        return Err(UsageError("the text to search for is empty".to_owned()).into());
+    }
     let filters = conditions::resolve(&workplace.catalog, &command.collection, &command.conditions)?;
     let query =
         Query { collection: command.collection.clone(), text: command.text.clone(), limit: usize::from(command.limit), filters };

@@ -12,7 +12,7 @@ use tidemark_schemas::entity::FieldType;
 use tidemark_schemas::{Catalog, Entity};
 
 /// A view, in the order in which they are made: a later one may read an earlier one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AnalyticsView {
     /// One row for each paid order, its amounts in fen; what the others read.
     PaidOrder,
@@ -71,8 +71,8 @@ impl AnalyticsView {
             && match self {
                 Self::PaidOrder | Self::RevenueDaily | Self::RevenueByDepartment | Self::SecondPurchaseRate => true,
                 Self::RevenueByProduct => has_lines(order),
-                Self::VipConsumption => customer_has(&CUSTOMER_COLUMNS[..3]),
-                Self::InactiveCustomers => customer_has(&CUSTOMER_COLUMNS),
+                Self::VipConsumption => customer_has(&VIP_COLUMNS),
+                Self::InactiveCustomers => customer_has(&VIP_COLUMNS) && customer_has(&VISIT_COLUMNS),
             }
     }
 }
@@ -89,8 +89,11 @@ const ORDER_COLUMNS: [&str; 8] = [
     "refund_amount",
 ];
 
-/// What views read of the customers; the first three, or all.
-const CUSTOMER_COLUMNS: [&str; 5] = ["customer_code", "institution_code", "vip_level", "first_visit_date", "last_visit_date"];
+/// What views read of the customers.
+const VIP_COLUMNS: [&str; 3] = ["customer_code", "institution_code", "vip_level"];
+
+/// What a view reads of their visits.
+const VISIT_COLUMNS: [&str; 2] = ["first_visit_date", "last_visit_date"];
 
 /// What a view reads of the orders' lines.
 const LINE_FIELDS: [&str; 5] = ["item_type", "item_code", "item_name", "quantity", "net_amount"];
@@ -127,8 +130,9 @@ pub fn filled(sql: &str, fill: impl Fn(Hole<'_>) -> String) -> String {
         let (inside, after) = after.split_once('}').expect("holes of the views are closed");
         let hole = match inside.split_once(':') {
             Some(("fen", value)) => Hole::Fen(value),
-            Some((_, value)) => Hole::Yuan(value),
-            None => Hole::UtcOffset,
+            Some(("yuan", value)) => Hole::Yuan(value),
+            None if inside == "utc_offset" => Hole::UtcOffset,
+            _ => unreachable!("the views have no hole `{inside}`"),
         };
         text.push_str(before);
         text.push_str(&fill(hole));
