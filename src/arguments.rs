@@ -61,14 +61,19 @@ pub(crate) enum Command {
     /// Create the log, the stores and the import folders (`initial/…`, `incremental/pending/`); may be repeated
     #[command(after_help = "Example:\n  tidemark init --skip vector")]
     Init(Init),
+    /// Empty a store and fill it again from the log, also while it is in use
+    #[command(after_help = "Example:\n  tidemark replay graph\n\nWhere `tidemark up` runs it empties and fills the store, and \
+                            this command watches. A replay that was\ninterrupted is gone on with, by this command or by the next \
+                            `tidemark up`.")]
+    Replay(Replay),
     /// Print current rows
-    #[command(after_help = "Example:\n  tidemark state customer BJ-HA-001-C0001\n  tidemark state consumption --json")]
+    #[command(after_help = "Example:\n  tidemark state customer HZ-YL-001-C0001\n  tidemark state consumption --json")]
     State(State),
     /// Print the records of a topic, decoded, until interrupted
     #[command(after_help = "Example:\n  tidemark tail changes.customer --from earliest --once")]
     Tail(Tail),
     /// Search a vector collection by text
-    #[command(after_help = "Example:\n  tidemark search customer_profiles \"敏感肌 玻尿酸\" --where vip_level=GOLD")]
+    #[command(after_help = "Example:\n  tidemark search customer_profiles \"敏感肌\" --where vip_level=PLATINUM")]
     Search(Search),
     /// Look at records that were refused, and deal with them
     #[command(subcommand, after_help = "Example:\n  tidemark dead-letters list\n  tidemark dead-letters redrive --all")]
@@ -77,13 +82,18 @@ pub(crate) enum Command {
     #[command(subcommand, after_help = "Example:\n  tidemark schema list\n  tidemark schema forms import/templates")]
     Schema(Schema),
     /// Look at the configuration
-    #[command(subcommand, after_help = "Example:\n  tidemark config check --config tidemark.toml")]
+    #[command(subcommand, after_help = "Example:\n  tidemark config check\n  tidemark config check --config /etc/tidemark.toml")]
     Config(Config),
 }
 
 impl Command {
     /// Whether it runs stages; the others only look, or do something small.
     pub(crate) fn runs_stages(&self) -> bool {
+        matches!(self, Self::Up(_) | Self::Run(_) | Self::Import(_) | Self::Replay(_))
+    }
+
+    /// Whether its log lines are what a person sees of its work; the others say it by themselves.
+    pub(crate) fn is_told_by_the_log(&self) -> bool {
         matches!(self, Self::Up(_) | Self::Run(_) | Self::Import(_))
     }
 }
@@ -178,6 +188,19 @@ pub(crate) struct Init {
     /// Empty the stores first, so that they are filled anew from the log
     #[arg(long)]
     pub(crate) force_rebuild: bool,
+}
+
+/// `replay`.
+#[derive(Debug, Args)]
+pub(crate) struct Replay {
+    /// Which store: relational, graph, vector, analytics
+    #[arg(value_parser = ["relational", "graph", "vector", "analytics"], hide_possible_values = true)]
+    pub(crate) role: String,
+    /// Begin anew even where an interrupted replay could be gone on with
+    #[arg(long)]
+    pub(crate) restart: bool,
+    #[command(flatten)]
+    pub(crate) patience: Patience,
 }
 
 /// `state`.

@@ -2,6 +2,10 @@
 
 use std::process::ExitCode;
 
+use tidemark_log::LogError;
+use tidemark_replay::ReplayError;
+use tidemark_sink_core::SinkError;
+
 /// How a command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exit {
@@ -49,8 +53,12 @@ pub(crate) fn status_of(error: &anyhow::Error) -> ExitCode {
     }
     let unavailable = error.is::<UnavailableError>()
         || error.chain().any(|cause| {
-            matches!(cause.downcast_ref(), Some(tidemark_log::LogError::Unavailable { .. }))
-                || matches!(cause.downcast_ref(), Some(tidemark_sink_core::SinkError::Unavailable { .. }))
+            matches!(cause.downcast_ref(), Some(LogError::Unavailable { .. }))
+                || matches!(cause.downcast_ref(), Some(SinkError::Unavailable { .. }))
+                || matches!(
+                    cause.downcast_ref(),
+                    Some(ReplayError::Log(LogError::Unavailable { .. }) | ReplayError::Store(SinkError::Unavailable { .. }))
+                )
         });
     if unavailable { Exit::Unavailable.into() } else { ExitCode::from(1) }
 }

@@ -10,6 +10,7 @@ mod instance;
 mod locks;
 mod logging;
 mod maintenance;
+mod meter;
 mod missing_log;
 mod quiet;
 mod sample;
@@ -56,7 +57,7 @@ const BLOCKING_THREADS_MAX: usize = 8;
 
 fn run(arguments: &Arguments) -> Result<Exit> {
     let view = View::default();
-    logging::start(arguments.common.log.as_deref(), !arguments.command.runs_stages(), &view)?;
+    logging::start(arguments.common.log.as_deref(), !arguments.command.is_told_by_the_log(), &view)?;
     // The embedder over HTTP needs it; without one installed TLS would fail at its first use.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -79,6 +80,7 @@ async fn dispatch(arguments: &Arguments, view: &View) -> Result<Exit> {
         Command::Restore { dir } => commands::backup::restore(common, dir).await,
         Command::Check(command) => commands::check::run(common, command).await,
         Command::Init(command) => commands::init::run(common, command, view).await,
+        Command::Replay(command) => commands::replay::run(common, command, view).await,
         Command::State(command) => commands::state::run(common, command).await,
         Command::Tail(command) => commands::tail::run(common, command).await,
         Command::Search(command) => commands::search::run(common, command).await,

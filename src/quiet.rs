@@ -14,8 +14,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use tidemark_pipelines::status::StageState;
-use tidemark_sink_core::SinkError;
-use tokio::time::Instant;
+use tidemark_sink_core::{Role, SinkError};
+use tokio::time::{Instant, Interval};
 
 use crate::configuration::stores::Store;
 use crate::exit::UnavailableError;
@@ -76,8 +76,8 @@ async fn others_caught_up(session: &Session, patience: Duration) -> Result<()> {
         let sink = stores::sink(&session.workplace, role)?;
         let ends = ends_of(session, |entity| session.workplace.topics.state(entity)).await?;
         let mut movement = Movement::new(stage, holder, patience);
-        let on_server = !matches!(session.workplace.configuration.store(role), Store::Sqlite(_));
-        let mut looks = tokio::time::interval(if on_server { SERVER_LOOK_INTERVAL } else { LOOK_INTERVAL });
+        let on_server = is_on_server(session, role);
+        let mut looks = looks_at(session, role);
         loop {
             looks.tick().await;
             let positions = match sink.positions().await {
@@ -103,8 +103,17 @@ async fn others_caught_up(session: &Session, patience: Duration) -> Result<()> {
     Ok(())
 }
 
+fn is_on_server(session: &Session, role: Role) -> bool {
+    !matches!(session.workplace.configuration.store(role), Store::Sqlite(_))
+}
+
+/// When to look into this role's store, which somebody else may be filling.
+pub(crate) fn looks_at(session: &Session, role: Role) -> Interval {
+    tokio::time::interval(if is_on_server(session, role) { SERVER_LOOK_INTERVAL } else { LOOK_INTERVAL })
+}
+
 /// The stages that others run, with who that is; on Kafka others may have a part of each of ours, too.
-fn shared_with_others(session: &Session) -> Vec<(&'static str, &str)> {
+pub(crate) fn shared_with_others(session: &Session) -> Vec<(&'static str, &str)> {
     let claims = &session.claims;
     let mut shared: Vec<_> = claims.others.iter().map(|(stage, holder)| (*stage, holder.as_str())).collect();
     if session.log.embedded.is_none() {
@@ -122,7 +131,8 @@ async fn unavailable(session: &Session, patience: Duration) -> Result<()> {
     }
 }
 
-async fn own_degraded(session: &Session, patience: Duration) -> Result<()> {
+/// Returns when a stage of ours has been degraded for longer than `patience`, or by what waiting does not mend.
+pub(crate) async fn own_degraded(session: &Session, patience: Duration) -> Result<()> {
     let mut since: BTreeMap<String, Instant> = BTreeMap::new();
     let mut looks = tokio::time::interval(LOOK_INTERVAL * 10);
     loop {
@@ -189,7 +199,7 @@ async fn ends_of(session: &Session, topic_of: impl Fn(&str) -> Arc<str>) -> Resu
 }
 
 /// Whether a stage of another process moves while it has something to do.
-struct Movement<'s> {
+pub(crate) struct Movement<'s> {
     stage: &'s str,
     holder: &'s str,
     patience: Duration,
@@ -198,12 +208,12 @@ struct Movement<'s> {
 }
 
 impl<'s> Movement<'s> {
-    fn new(stage: &'s str, holder: &'s str, patience: Duration) -> Self {
+    pub(crate) fn new(stage: &'s str, holder: &'s str, patience: Duration) -> Self {
         Self { stage, holder, patience, last: 0, since: Instant::now() }
     }
 
     /// The sum of its positions; an error once that has been the same for longer than is allowed.
-    fn stands_at(&mut self, total: u64) -> Result<()> {
+    pub(crate) fn stands_at(&mut self, total: u64) -> Result<()> {
         if total != self.last {
             (self.last, self.since) = (total, Instant::now());
         }
@@ -211,7 +221,7 @@ impl<'s> Movement<'s> {
     }
 
     /// It could not be asked, or is where it was.
-    fn stands_still(&self) -> Result<()> {
+    pub(crate) fn stands_still(&self) -> Result<()> {
         if self.since.elapsed() > self.patience {
             return Err(UnavailableError(format!("`{}`, run by {}, does not move", self.stage, self.holder)).into());
         }

@@ -12,7 +12,9 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tidemark_log::LogError;
 use tidemark_pipelines::engine::{BatchLimits, Pipeline};
 use tidemark_pipelines::status::StatusBoard;
+use tidemark_replay::{Builds, ReplayingSink};
 use tidemark_sink_core::report::told;
+use tidemark_sink_core::{Role, Sink};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -36,6 +38,8 @@ pub(crate) struct Session {
     pub(crate) pipeline: Pipeline,
     /// Which stages are ours.
     pub(crate) claims: Claims,
+    /// Which builds of the stores are wanted.
+    pub(crate) builds: Arc<Builds>,
     view: View,
     stages: JoinSet<()>,
     helpers: JoinSet<Result<()>>,
@@ -45,6 +49,17 @@ impl Session {
     /// Opens the log and gets the topics ready; no stage runs yet.
     pub(crate) async fn open(workplace: Workplace, claims: Claims, view: &View) -> Result<Self> {
         let log = workplace.open_log().await?;
+        Self::over(log, workplace, claims, view).await
+    }
+
+    /// The same for a log that must be there already, as a worker that comes and goes: on Kafka it gets no partitions back by its
+    /// name, and so keeps none from the others when it has gone.
+    pub(crate) async fn open_existing(workplace: Workplace, claims: Claims, view: &View) -> Result<Self> {
+        let log = workplace.open_existing_log().await?;
+        Self::over(log, workplace, claims, view).await
+    }
+
+    async fn over(log: OpenLog, workplace: Workplace, claims: Claims, view: &View) -> Result<Self> {
         let pipeline = Pipeline {
             log: Arc::clone(&log.log),
             topics: workplace.topics.clone(),
@@ -62,11 +77,15 @@ impl Session {
             }
             Err(error) => return Err(error).context("registering the schemas of the log's records"),
         }
+        let names =
+            workplace.configuration.sinks.keys().map(|role| stores::name(&workplace, *role)).collect::<Result<Vec<_>>>()?;
+        let builds = Arc::new(Builds::new(Arc::clone(&log.log), workplace.topics.clone(), names));
         Ok(Self {
             workplace: Arc::new(workplace),
             log,
             pipeline,
             claims,
+            builds,
             view: view.clone(),
             stages: JoinSet::new(),
             helpers: JoinSet::new(),
@@ -93,28 +112,45 @@ impl Session {
         }
     }
 
-    /// Starts the stages that are ours; the source is read if there is one.
+    /// The sink that keeps this role, and builds its store again when that is asked for.
+    pub(crate) fn sink(&self, role: Role) -> Result<Box<dyn Sink>> {
+        let (sink, name) = (stores::sink(&self.workplace, role)?, stores::name(&self.workplace, role)?);
+        Ok(Box::new(ReplayingSink::new(sink, name, Arc::clone(&self.builds))))
+    }
+
+    /// Starts the stages that are ours, with a block or lines about them; the source is read if there is one.
     pub(crate) fn start(&mut self, source: Option<Source>) -> Result<()> {
+        let statistics = source.as_ref().map(|source| source.statistics.clone());
+        self.start_stages(source)?;
+        let (view, board, shutdown) = (self.view.clone(), self.pipeline.board.clone(), self.pipeline.shutdown.clone());
+        self.helpers.spawn(async move {
+            view.show(&board, statistics.as_ref(), &shutdown).await;
+            Ok(())
+        });
+        Ok(())
+    }
+
+    /// The same without a word about them: for a command that shows by itself how far it is.
+    pub(crate) fn start_stages(&mut self, source: Option<Source>) -> Result<()> {
         let configuration = &self.workplace.configuration;
         let limits = BatchLimits { records_max: configuration.batch_records_max, bytes_max: configuration.batch_bytes_max };
         for stage in self.claims.own.clone() {
             let pipeline = self.pipeline.clone();
             if let Some(role) = stages::role_of(stage) {
-                let sink = stores::sink(&self.workplace, role)?;
+                let sink = self.sink(role)?;
                 self.stages.spawn(async move { pipeline.run_sink(sink, limits).await });
             } else if stage == stages::FOLD {
                 let cache = self.workplace.data.join(stages::CACHE_FOLDER);
                 self.stages.spawn(async move { pipeline.run_fold(cache, limits).await });
             }
         }
-        let statistics = source.as_ref().map(|source| source.statistics.clone());
         if let Some(Source { connector, .. }) = source {
             let pipeline = self.pipeline.clone();
             self.stages.spawn(async move { pipeline.run_connector(connector).await });
         }
-        let (view, board, shutdown) = (self.view.clone(), self.pipeline.board.clone(), self.pipeline.shutdown.clone());
+        let (builds, shutdown) = (Arc::clone(&self.builds), self.pipeline.shutdown.clone());
         self.helpers.spawn(async move {
-            view.show(&board, statistics.as_ref(), &shutdown).await;
+            builds.follow(shutdown).await;
             Ok(())
         });
         // One process looks after an embedded log: the one that folds. Kafka's brokers look after theirs.

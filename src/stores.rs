@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use tidemark_connector_core::Connector;
 use tidemark_connector_file::{Clock, FileConnector, FileOptions, Part, Selection, StatisticsHandle};
+use tidemark_replay::StoreName;
 use tidemark_sink_core::embedder::Embedder;
 use tidemark_sink_core::embedder::http::{HttpEmbedder, HttpOptions};
 use tidemark_sink_core::embedder::ngram::NgramEmbedder;
@@ -17,6 +18,7 @@ use tidemark_sink_core::{Role, Sink};
 use crate::configuration::stores::{LogPlace, Store};
 use crate::configuration::valid::EmbedderSettings;
 use crate::exit::UsageError;
+use crate::instance;
 use crate::session::Session;
 use crate::workplace::Workplace;
 
@@ -33,6 +35,15 @@ pub(crate) fn sink(workplace: &Workplace, role: Role) -> Result<Box<dyn Sink>> {
     let store = workplace.configuration.sinks.get(&role);
     let store = store.ok_or_else(|| UsageError(format!("the {} store is switched off by the configuration", role.name())))?;
     sink_at(workplace, role, store)
+}
+
+/// What the role's store is called on the log.
+pub(crate) fn name(workplace: &Workplace, role: Role) -> Result<StoreName> {
+    let configuration = &workplace.configuration;
+    Ok(match (&configuration.log.place, configuration.store(role)) {
+        (LogPlace::Kafka(_), Store::Sqlite(_)) => StoreName::of_worker(role, instance::of(&workplace.data)?),
+        _ => StoreName::shared(role),
+    })
 }
 
 /// The adapter for this role's store, whether it is kept or switched off.

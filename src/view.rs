@@ -37,6 +37,11 @@ impl View {
         });
     }
 
+    /// Adds a bar to the block.
+    pub(crate) fn add_bar(&self, bar: ProgressBar) -> ProgressBar {
+        self.block.add(bar)
+    }
+
     /// Shows the board until `shutdown`, then takes the block away.
     pub(crate) async fn show(&self, board: &StatusBoard, files: Option<&StatisticsHandle>, shutdown: &CancellationToken) {
         if std::io::stderr().is_terminal() {

@@ -1,11 +1,15 @@
 //! `check`: configuration, log, import root and each store, one line each; looks only.
 
+use std::sync::Arc;
+
 use anyhow::Result;
 use serde_json::json;
+use tidemark_log::Log;
 use tidemark_log::kafka::KafkaLog;
 use tidemark_pipelines::dead_letters;
-use tidemark_sink_core::Role;
+use tidemark_replay::{Builds, Step};
 use tidemark_sink_core::report::told;
+use tidemark_sink_core::{Role, Sink, StoreReport};
 
 use crate::arguments::{Check, Common};
 use crate::commands::print_line;
@@ -109,23 +113,51 @@ async fn log_and_stores(workplace: &Workplace, deep: bool, findings: &mut Vec<Fi
     if let Some(kafka) = kafka {
         findings.extend(registry(&kafka).await);
     }
+    let has_topics = log.topics().await?.iter().any(|(name, _)| *name == *workplace.topics.progress);
     for role in Role::ALL {
         let part = format!("sink.{}", role.name());
-        findings.push(match workplace.configuration.sinks.contains_key(&role) {
-            false => finding(&part, "switched off".to_owned(), Vec::new()),
-            true => {
-                let report = stores::sink(workplace, role)?.check(identity).await;
-                finding(&part, report.summary, report.problems)
-            }
-        });
+        if !workplace.configuration.sinks.contains_key(&role) {
+            findings.push(finding(&part, "switched off".to_owned(), Vec::new()));
+            continue;
+        }
+        let sink = stores::sink(workplace, role)?;
+        let mut report = sink.check(identity).await;
+        if has_topics && report.problems.is_empty() {
+            tell_build(workplace, &log, &*sink, &mut report).await?;
+        }
+        findings.push(finding(&part, report.summary, report.problems));
     }
-    if log.topics().await?.iter().any(|(name, _)| *name == *workplace.topics.dead_letters) {
+    if has_topics {
         let open = dead_letters::count_open(&*log, &workplace.topics).await?;
         let (total, stages): (u64, Vec<String>) =
             (open.values().sum(), open.iter().map(|(stage, count)| format!("{stage} {count}")).collect());
         let problems = if total == 0 { Vec::new() } else { vec!["`tidemark dead-letters list` says why".to_owned()] };
         let summary = if total == 0 { "none open".to_owned() } else { format!("{total} open: {}", stages.join(", ")) };
         findings.push(finding("dead letters", summary, problems));
+    }
+    Ok(())
+}
+
+/// Says of a store that works whether it is to be emptied, or being filled again.
+async fn tell_build(workplace: &Workplace, log: &Arc<dyn Log>, sink: &dyn Sink, report: &mut StoreReport) -> Result<()> {
+    let role = sink.role();
+    let name = stores::name(workplace, role)?;
+    let builds = Builds::new(Arc::clone(log), workplace.topics.clone(), [name.clone()]);
+    builds.catch_up().await?;
+    let Some(build) = builds.of(&name) else { return Ok(()) };
+    let remedy = format!("`tidemark up` or `tidemark replay {}` goes on with it", role.name());
+    match build.step {
+        Step::Asked => {
+            report.problems.push(format!("build {} was asked for, and the store is not emptied yet; {remedy}", build.number));
+        }
+        Step::Emptied => {
+            let (passed, total) = build.passed_at(&sink.positions().await?);
+            if passed < total {
+                let percent = passed * 100 / total;
+                report.summary.push_str(&format!(", build {} is filled to {percent} %; {remedy}", build.number));
+            }
+        }
+        Step::Filled => {}
     }
     Ok(())
 }

@@ -1,7 +1,10 @@
 //! `init`: creates log, stores and import folders; with `--force-rebuild` empties the stores first, so that the next `up` fills them anew.
 
+use std::sync::Arc;
+
 use anyhow::{Context, Result};
 use tidemark_log::Share;
+use tidemark_replay::{Replay, Wish};
 
 use crate::arguments::{Common, Init};
 use crate::commands::print_line;
@@ -39,9 +42,11 @@ pub(crate) async fn run(common: &Common, command: &Init, view: &View) -> Result<
     print_line(&format!("log         {}", session.workplace.configuration.log.place))?;
     for stage in &session.claims.own {
         let Some(role) = stages::role_of(stage) else { continue };
-        let mut sink = stores::sink(&session.workplace, role)?;
+        let mut sink = session.sink(role)?;
         if command.force_rebuild {
-            sink.reset().await.with_context(|| format!("emptying the {} store", role.name()))?;
+            let (builds, name) = (Arc::clone(&session.builds), stores::name(&session.workplace, role)?);
+            let asked = Replay::ask(builds, &session.workplace.catalog, name, &*sink, Wish::BeginAnew).await;
+            asked.with_context(|| format!("asking for the {} store to be emptied", role.name()))?;
         }
         sink.open(identity, &Share::All).await.with_context(|| format!("preparing the {} store", role.name()))?;
         let done = if command.force_rebuild { "emptied; `tidemark up` fills it from the log" } else { "ready" };

@@ -193,7 +193,3 @@ fn read_clickhouse(reader: &mut Reader<'_>, used: bool) -> ClickHouseOptions {
         password: optional(reader.text("sinks.analytics.password")),
     }
 }
-
-fn optional(text: String) -> Option<String> {
-    Some(text).filter(|text| !text.is_empty())
-}

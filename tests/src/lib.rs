@@ -18,6 +18,7 @@ pub mod random;
 pub mod results;
 pub mod running;
 pub mod second;
+pub mod server_stores;
 pub mod servers;
 pub mod stores;
 pub mod wait;

@@ -221,7 +221,7 @@ fn a_restored_log_rises_above_what_the_stores_have_seen() {
     let said = restore(&place, &second);
     assert!(said.contains("generation 2"), "the stores know generation 1: {said}");
     let outcome = place.run(&["up", "--once", "--timeout", "2"]);
-    assert!(matches!(outcome.code, Some(1 | 3)) && outcome.stderr.contains("init --force-rebuild"), "{outcome:#?}");
+    assert!(matches!(outcome.code, Some(1 | 3)) && outcome.stderr.contains("`tidemark replay "), "{outcome:#?}");
     // A store that is switched off may be switched on again, and is all that is left here to know of generation 1.
     for name in ["relational.db", "vector.db", "analytics.db"] {
         fs::remove_file(place.data().join(name)).unwrap();
@@ -293,7 +293,8 @@ fn no_log_is_begun_where_one_was_lost() {
     let found = place.run(&["check"]);
     let of = |text: &str| found.stdout.find(text).unwrap_or_else(|| panic!("`{text}` is not in {}", found.stdout));
     assert!(
-        of("was filled from another log") < of("put the right log back") && of("`tidemark restore DIR`") < of("--force-rebuild")
+        of("was filled from another log") < of("put the right log back")
+            && of("`tidemark restore DIR`") < of("`tidemark replay graph`")
     );
     place.succeed(&["init", "--force-rebuild"]);
     place.once();

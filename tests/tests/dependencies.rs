@@ -1,7 +1,7 @@
 //! Holds the edges between crates, and the places where vendor crates may stand, against a table.
 //!
 //! Dependencies point one way: schemas ← log ← {connector core, sink core} ← adapters; pipelines see only the cores and the log's
-//! port; the binary alone names concrete adapters. A new edge is a decision: change the table in the same commit and say why.
+//! port, and so does replay; the binary alone names concrete adapters. A new edge is a decision: change the table in the same commit and say why.
 
 #![allow(clippy::unwrap_used, reason = "a rule that cannot be read is a failed test")]
 
@@ -24,6 +24,8 @@ const EDGES: &[(&str, &[&str])] = &[
     ("tidemark-sink-qdrant", &["schemas", "log", "sink-core"]),
     ("tidemark-sink-clickhouse", &["schemas", "log", "sink-core"]),
     ("tidemark-pipelines", &["schemas", "log", "connector-core", "sink-core"]),
+    // Beside the pipelines and not above them: the engine runs what it wraps, and neither needs the other.
+    ("tidemark-replay", &["schemas", "log", "connector-core", "sink-core"]),
     (
         "tidemark",
         &[
@@ -38,6 +40,7 @@ const EDGES: &[(&str, &[&str])] = &[
             "sink-qdrant",
             "sink-clickhouse",
             "pipelines",
+            "replay",
         ],
     ),
 ];

@@ -10,6 +10,7 @@ use serde_json::Value;
 use tidemark_test_support::Kind;
 use tidemark_tests::bulk::{self, Size};
 use tidemark_tests::place::Place;
+use tidemark_tests::server_stores::{Servers, keep_log_on_kafka, name_of};
 use tidemark_tests::wait;
 
 const ENTITIES: [&str; 8] =
@@ -18,34 +19,13 @@ const ENTITIES: [&str; 8] =
 /// Key → tenant, whether it is deleted, row.
 type State = BTreeMap<String, (Option<String>, bool, Value)>;
 
-/// A place whose log and stores are on servers, under names of its own; `None` where one of the servers is not to be had.
+/// A place whose log and stores are on servers, under a name of its own; `None` where one of the servers is not to be had.
 fn on_servers(test: &str) -> Option<Place> {
-    let [kafka, postgres, nebula, qdrant, clickhouse] =
-        [Kind::Kafka, Kind::Postgres, Kind::Nebula, Kind::Qdrant, Kind::ClickHouse].map(|kind| kind.address(test));
-    let (kafka, postgres, nebula, qdrant, clickhouse) = (kafka?, postgres?, nebula?, qdrant?, clickhouse?);
+    let (servers, broker) = (Servers::of(test)?, Kind::Kafka.address(test)?);
     let mut place = Place::new();
-    let name = format!("tidemark_test_{}_{}", std::process::id(), place.port());
-    for (key, value) in [
-        ("LOG__KIND", "kafka"),
-        ("LOG__BROKERS", &kafka),
-        ("LOG__PREFIX", &name),
-        ("LOG__PARTITIONS", "3"),
-        ("SINKS__RELATIONAL__KIND", "postgres"),
-        ("SINKS__RELATIONAL__URL", &postgres),
-        ("SINKS__RELATIONAL__SCHEMA", &name),
-        ("SINKS__GRAPH__KIND", "nebula"),
-        ("SINKS__GRAPH__ADDRESSES", &nebula),
-        ("SINKS__GRAPH__PASSWORD", "nebula"),
-        ("SINKS__GRAPH__SPACE", &name),
-        ("SINKS__VECTOR__KIND", "qdrant"),
-        ("SINKS__VECTOR__URL", &qdrant),
-        ("SINKS__VECTOR__PREFIX", &format!("{name}_")),
-        ("SINKS__ANALYTICS__KIND", "clickhouse"),
-        ("SINKS__ANALYTICS__URL", &clickhouse),
-        ("SINKS__ANALYTICS__DATABASE", &name),
-    ] {
-        place.set(&format!("TIDEMARK__{key}"), value);
-    }
+    let name = name_of(&place);
+    keep_log_on_kafka(&mut place, &broker, &name);
+    servers.keep(&mut place, &name);
     Some(place)
 }
 

@@ -1,7 +1,7 @@
 //! The Qdrant sink on servers of the tests' own, which are killed, are of another release, want a key, or go wrong when they are told
 //! to.
 
-#![allow(clippy::unwrap_used, reason = "a test says what it expects by failing")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test says what it expects by failing")]
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -196,7 +196,8 @@ async fn poison_is_found_among_its_neighbours() {
     assert_eq!(sink.positions().await.unwrap()[0].next, 700);
     // The cause is removed, and the rows come again.
     fs::remove_file(server.folder().join("poison")).unwrap();
-    let again: Vec<State<'static>> = (0..700).filter(|number| is_poison(*number)).map(|number| states[number as usize].clone()).collect();
+    let again: Vec<State<'static>> =
+        (0..700).filter(|number| is_poison(*number)).map(|number| states[number as usize].clone()).collect();
     assert_eq!(sink.apply(&fixture.batch("customer", 700, &again)).await.unwrap().written, 4);
     assert_eq!(customers(&server, "").await.len(), 700);
 }

@@ -169,7 +169,7 @@ fn once_ends_at_once_on_a_store_that_waiting_does_not_mend() {
         assert_eq!(outcome.code, Some(1), "a fault, not an absence: {outcome:#?}");
         assert!(started.elapsed() < Duration::from_secs(20), "it took {:?}", started.elapsed());
         let said = outcome.stderr.lines().last().unwrap_or_default();
-        assert!(said.contains("`sink.graph` cannot go on") && said.contains("init --force-rebuild"), "{said}");
+        assert!(said.contains("`sink.graph` cannot go on") && said.contains("`tidemark replay graph`"), "{said}");
     }
     place.succeed(&["init", "--force-rebuild"]);
     place.once();

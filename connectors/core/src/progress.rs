@@ -1,7 +1,8 @@
 //! Records of the progress topic: small JSON documents under a key, the last one counts.
 //!
 //! Keys: `epoch|<source>`, `mark|<source>|<change topic>|<partition>` (the fold's high-water marks), `schema|<fingerprint>`
-//! (writer schemas: `{entity, schema}`), `claim|<claim>` (the ledger), `scan-request|<id>` and `scan-answer|<id>`.
+//! (writer schemas: `{entity, schema}`), `claim|<claim>` (the ledger), `scan-request|<id>` and `scan-answer|<id>`,
+//! `build|<role>` (which build of a store is current, and whether it is to be emptied).
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;

@@ -3,7 +3,8 @@
 //! Guarantees: the store's own positions are the only ones that count; they are read at every opening and checked against the
 //! log. While one batch is applied the next is read. A row that the store refuses becomes a dead letter before the rest of its
 //! batch is applied without it, so nothing is dropped silently and nothing else is held up.
-//! On failure: whatever is in hand is forgotten, the store opened anew and read on from there.
+//! On failure: whatever is in hand is forgotten, the store opened anew and read on from there. The same between two batches when
+//! the store asks for it, because it is to be emptied or was.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -49,15 +50,18 @@ impl<'p> SinkStage<'p> {
         for (cursor, end) in cursors.list.iter_mut().zip(ends) {
             let stands =
                 |position: &&StorePosition| position.partition == cursor.partition && position.entity == cursor.entity.name;
-            cursor.next = match positions.iter().find(stands) {
-                Some(position) => position.next,
-                None => log.bounds(&cursor.topic, cursor.partition).await?.start,
-            };
+            // A store that has seen nothing begins at 0, also where compaction has taken the first offsets away.
+            cursor.next = positions.iter().find(stands).map_or(0, |position| position.next);
             if cursor.next > end {
                 let text = format!(
                     "the store {} stands at {} on {}/{}, which ends at {}: it was filled from another or a newer log; \
-                     restore the log with a raised generation, or rebuild the store (`init --force-rebuild`)",
-                    self.stage, cursor.next, cursor.topic, cursor.partition, end
+                     restore the log with a raised generation, or {}",
+                    self.stage,
+                    cursor.next,
+                    cursor.topic,
+                    cursor.partition,
+                    end,
+                    self.sink.role().remedy()
                 );
                 return Err(Failure::new(Class::Operator, text));
             }
@@ -169,7 +173,7 @@ impl Stage for SinkStage<'_> {
             let ended = self.run_share(session, &assignment, &mut wanted).await;
             match ended.map_err(|failure| membership::failed(&*membership, &assignment.share, failure))? {
                 End::Shutdown => break,
-                End::OtherShare => {}
+                End::OpenAnew => {}
             }
         }
         membership.leave().await;
@@ -177,11 +181,27 @@ impl Stage for SinkStage<'_> {
     }
 }
 
+/// Whether the store has asked to be opened anew.
+fn is_told(reopen: Option<&watch::Receiver<u64>>) -> bool {
+    reopen.is_some_and(|reopen| reopen.has_changed().unwrap_or(false))
+}
+
+/// Waits until it asks.
+async fn told(reopen: &mut Option<watch::Receiver<u64>>) {
+    if let Some(reopen) = reopen
+        && reopen.changed().await.is_ok()
+    {
+        return;
+    }
+    // Nobody can ask any more, or ever could.
+    std::future::pending::<()>().await;
+}
+
 /// How a run ended without a failure.
 enum End {
     Shutdown,
-    /// Partitions came or go.
-    OtherShare,
+    /// Partitions came or go, or the store is to be emptied or was.
+    OpenAnew,
 }
 
 impl SinkStage<'_> {
@@ -197,6 +217,7 @@ impl SinkStage<'_> {
         let mut appended = log.appended();
         // `reading` runs ahead of `committed` by what is in hand and read ahead.
         let mut reading = self.open(&assignment.share).await?;
+        let mut reopen = self.sink.reopen();
         let mut committed = reading.positions();
         session.report.stands_at(committed.clone());
         let mut ahead = Vec::new();
@@ -205,8 +226,8 @@ impl SinkStage<'_> {
             if pipeline.shutdown.is_cancelled() {
                 return Ok(End::Shutdown);
             }
-            if wanted.borrow().as_ref() != Some(assignment) {
-                return Ok(End::OtherShare);
+            if wanted.borrow().as_ref() != Some(assignment) || is_told(reopen.as_ref()) {
+                return Ok(End::OpenAnew);
             }
             // Seen before it is read: what is appended in between wakes the wait below at once.
             appended.borrow_and_update();
@@ -217,6 +238,7 @@ impl SinkStage<'_> {
                     biased;
                     () = pipeline.shutdown.cancelled() => return Ok(End::Shutdown),
                     _ = wanted.changed() => {}
+                    () = told(&mut reopen) => return Ok(End::OpenAnew),
                     _ = appended.changed() => {}
                 }
                 continue;
@@ -232,7 +254,7 @@ impl SinkStage<'_> {
                 biased;
                 worked = working => worked,
                 // Others are at work on what was lost; the store is opened anew, which takes a new epoch for the rest.
-                () = membership::lost(wanted, assignment.losses) => return Ok(End::OtherShare),
+                () = membership::lost(wanted, assignment.losses) => return Ok(End::OpenAnew),
             };
             let (applied, refused) = applied?;
             crash::point("sink.after-apply");

@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod chaos;
 #[cfg(test)]
+mod emptied;
+#[cfg(test)]
 mod engine;
 #[cfg(test)]
 mod fold;

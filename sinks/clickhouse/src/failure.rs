@@ -7,11 +7,11 @@
 use std::time::Duration;
 
 use clickhouse::error::Error;
-use tidemark_sink_core::SinkError;
 use tidemark_sink_core::report::told;
+use tidemark_sink_core::{Role, SinkError};
 
 /// How the store is built anew.
-pub(crate) const REBUILD: &str = "`tidemark init --force-rebuild` empties the stores and fills them anew from the log";
+pub(crate) const REBUILD: &str = Role::Analytics.remedy();
 
 /// Longest text of the server that is passed on.
 const TEXT_CHARACTERS: usize = 400;

@@ -6,6 +6,7 @@
 
 use async_trait::async_trait;
 use tidemark_log::{LogError, LogIdentity, Share};
+use tokio::sync::watch;
 
 use crate::batch::SinkBatch;
 
@@ -33,6 +34,16 @@ impl Role {
             Self::Graph => "graph",
             Self::Vector => "vector",
             Self::Analytics => "analytics",
+        }
+    }
+
+    /// What to do about a store that cannot be gone on with: the end of every such refusal.
+    pub const fn remedy(self) -> &'static str {
+        match self {
+            Self::Relational => "`tidemark replay relational` empties it and fills it again from the log",
+            Self::Graph => "`tidemark replay graph` empties it and fills it again from the log",
+            Self::Vector => "`tidemark replay vector` empties it and fills it again from the log",
+            Self::Analytics => "`tidemark replay analytics` empties it and fills it again from the log",
         }
     }
 }
@@ -119,7 +130,7 @@ pub struct StoreReport {
 
 /// A store adapter. One owner for each partition; all calls of a worker in sequence.
 #[async_trait]
-pub trait Sink: Send + 'static {
+pub trait Sink: Send + Sync + 'static {
     /// What the store is for.
     fn role(&self) -> Role;
 
@@ -142,6 +153,13 @@ pub trait Sink: Send + 'static {
     /// Looks whether the store works (imitates a real write, leaves no trace) and what stands in the way.
     async fn check(&self, log: LogIdentity) -> StoreReport;
 
-    /// Empties the store and its positions, so that the next `open` fills it anew.
+    /// Empties the store and its positions, whatever log it was filled from, so that the next `open` fills it anew. A writer that
+    /// still runs is stale from then on.
     async fn reset(&mut self) -> Result<(), SinkError>;
+
+    /// Changes when the store must be opened anew though nothing failed: somebody wants it emptied, or another worker has emptied
+    /// it. Asked for after each `open`, looked at between two batches. `None` = that never happens beside an owner.
+    fn reopen(&self) -> Option<watch::Receiver<u64>> {
+        None
+    }
 }

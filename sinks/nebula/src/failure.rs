@@ -5,12 +5,12 @@
 //! schema that was made just now and has not spread yet: a new opening would make it if it were missing); what is wrong with one
 //! row is refused; what is wrong with a statement is a bug of ours; the rest needs a person.
 
-use tidemark_sink_core::SinkError;
+use tidemark_sink_core::{Role, SinkError};
 
 use crate::client::ClientError;
 
-/// How every store is built anew.
-pub(crate) const REBUILD: &str = "`tidemark init --force-rebuild` empties the stores and fills them anew from the log";
+/// How the store is built anew.
+pub(crate) const REBUILD: &str = Role::Graph.remedy();
 
 const SYNTAX: i32 = -1004;
 const PERMISSION: i32 = -1008;

@@ -9,10 +9,10 @@ use std::io;
 use std::time::Duration;
 
 use sqlx::postgres::PgDatabaseError;
-use tidemark_sink_core::SinkError;
+use tidemark_sink_core::{Role, SinkError};
 
-/// How every store is built anew.
-pub(crate) const REBUILD: &str = "`tidemark init --force-rebuild` empties the stores and fills them anew from the log";
+/// How the store is built anew.
+pub(crate) const REBUILD: &str = Role::Relational.remedy();
 
 /// What stopped a job.
 #[derive(Debug, thiserror::Error)]

@@ -7,10 +7,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use qdrant_client::Qdrant;
 use qdrant_client::qdrant::{
-    CollectionInfo, CountPoints, CreateAlias, CreateCollection, CreateFieldIndexCollection, DeleteCollection, Distance, FieldType,
-    Filter, GetPoints, PointId, PointStruct, PointsOperationResponse, QueryPoints, ReadConsistency, ReadConsistencyType,
-    RetrievedPoint, ScoredPoint, ScrollPoints, SetPayloadPoints, UpdateStatus, UpsertPoints, Value, VectorParams, VectorsConfig,
-    WriteOrdering, WriteOrderingType, points_selector, read_consistency, vectors_config,
+    CollectionInfo, CountPoints, CreateAlias, CreateCollection, CreateFieldIndexCollection, DeleteCollection, Distance,
+    FieldType, Filter, GetPoints, PointId, PointStruct, PointsOperationResponse, QueryPoints, ReadConsistency,
+    ReadConsistencyType, RetrievedPoint, ScoredPoint, ScrollPoints, SetPayloadPoints, UpdateResult, UpdateStatus, UpsertPoints,
+    Value, VectorParams, VectorsConfig, WriteOrdering, WriteOrderingType, points_selector, read_consistency, vectors_config,
 };
 use tidemark_sink_core::SinkError;
 
@@ -69,7 +69,8 @@ impl Client {
     /// Connects at the first call.
     pub(crate) fn new(options: &QdrantOptions) -> Result<Self, SinkError> {
         let place = options.place();
-        let unusable = |problem: String| fatal(format!("correct the vector sink in the configuration: {problem}"), "wrong options");
+        let unusable =
+            |problem: String| fatal(format!("correct the vector sink in the configuration: {problem}"), "wrong options");
         if let Some(problem) = options.problems().into_iter().next() {
             return Err(unusable(problem));
         }
@@ -142,7 +143,7 @@ impl Client {
         };
         let step = || format!("making the index of `{collection}` over `{field}`");
         let response = self.inner.create_field_index(request).await.map_err(|error| self.during(&step(), error))?;
-        self.completed(response, &step())
+        self.completed(&response, &step())
     }
 
     /// Lets an alias stand for a collection, whatever it stood for.
@@ -225,7 +226,7 @@ impl Client {
         };
         let step = format!("writing `{collection}`");
         match self.inner.upsert_points(request).await.map_err(ServerError::from) {
-            Ok(response) => self.completed(response, &step).map_err(Refusal::Other),
+            Ok(response) => self.completed(&response, &step).map_err(Refusal::Other),
             Err(error) if error.class == Class::Data => Err(Refusal::Data(error)),
             Err(error) => Err(Refusal::Other(self.during(&step, error))),
         }
@@ -248,7 +249,7 @@ impl Client {
         };
         let step = format!("writing `{collection}`");
         let response = self.inner.set_payload(request).await.map_err(|error| self.during(&step, error))?;
-        self.completed(response, &step)
+        self.completed(&response, &step)
     }
 
     /// How many points there are.
@@ -270,12 +271,15 @@ impl Client {
     }
 
     /// Every write waits; the server may give up waiting, and says so without an error.
-    fn completed(&self, response: PointsOperationResponse, step: &str) -> Result<(), SinkError> {
-        match response.result.map(|result| result.status()) {
+    fn completed(&self, response: &PointsOperationResponse, step: &str) -> Result<(), SinkError> {
+        match response.result.as_ref().map(UpdateResult::status) {
             Some(UpdateStatus::Completed) => Ok(()),
             other => {
                 let status = other.map_or("no status", |status| status.as_str_name());
-                Err(unavailable(format!("{step} in {}", self.place), format!("it was taken but is not carried out yet: {status}")))
+                Err(unavailable(
+                    format!("{step} in {}", self.place),
+                    format!("it was taken but is not carried out yet: {status}"),
+                ))
             }
         }
     }

@@ -162,7 +162,10 @@ pub(crate) async fn expect_fitting(client: &Client, collection: &str, dimensions
 
 /// Says that a collection is not there as it was left.
 pub(crate) fn gone(client: &Client, collection: &str) -> SinkError {
-    unavailable(format!("using `{collection}` in {}", client.place), "it was dropped or replaced; it is made anew and filled again")
+    unavailable(
+        format!("using `{collection}` in {}", client.place),
+        "it was dropped or replaced; it is made anew and filled again",
+    )
 }
 
 fn fits(info: &CollectionInfo, dimensions: u64) -> bool {
@@ -189,10 +192,7 @@ mod tests {
         let kinds = points::kinds(&Catalog::built_in()).unwrap();
         let wanted = wanted(&Names::new("clinic_"), kinds.values());
         let names: Vec<(&str, &str)> = wanted.iter().map(|wanted| (wanted.name.as_str(), wanted.alias.as_str())).collect();
-        assert_eq!(
-            names,
-            [("customer_profiles", "clinic_customer_profiles"), ("medical_knowledge", "clinic_medical_knowledge")]
-        );
+        assert_eq!(names, [("customer_profiles", "clinic_customer_profiles"), ("medical_knowledge", "clinic_medical_knowledge")]);
         for (collection, field, kind) in [
             (0, "tags", FieldType::Keyword),
             (0, "first_visit_date", FieldType::Datetime),

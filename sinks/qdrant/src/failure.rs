@@ -5,10 +5,10 @@
 //! `InvalidArgument`: of an upsert that is a point. Everything unclassified is fatal.
 
 use qdrant_client::QdrantError;
-use tidemark_sink_core::SinkError;
+use tidemark_sink_core::{Role, SinkError};
 
 /// How the store is built anew.
-pub(crate) const REBUILD: &str = "`tidemark init --force-rebuild` empties the stores and fills them anew from the log";
+pub(crate) const REBUILD: &str = Role::Vector.remedy();
 
 /// Longest text of the server that is passed on.
 const TEXT_CHARACTERS: usize = 400;

@@ -239,7 +239,10 @@ impl Meta {
     }
 
     fn gone(&self) -> SinkError {
-        unavailable(format!("reading `{}` in {}", self.collection, self.place()), "the store's own record is gone; it is made anew")
+        unavailable(
+            format!("reading `{}` in {}", self.collection, self.place()),
+            "the store's own record is gone; it is made anew",
+        )
     }
 
     fn crowded(&self) -> SinkError {

@@ -129,7 +129,10 @@ impl Open {
         let look = self.meta.look(numbers).await?;
         self.meta.expect_owner(&look, numbers, epoch)?;
         if look.store.is_none_or(|store| store.collections != self.collections) {
-            return Err(unavailable(format!("writing {}", self.client.place), "its collections were replaced; it is opened anew"));
+            return Err(unavailable(
+                format!("writing {}", self.client.place),
+                "its collections were replaced; it is opened anew",
+            ));
         }
         self.turns.looked(looked);
         self.held.extend(look.partitions);

@@ -40,7 +40,8 @@ impl QdrantOptions {
         let mut problems = Vec::new();
         match self.url.split_once("://") {
             Some(("http" | "https", place)) if is_host_and_port(place.trim_end_matches('/')) => {}
-            _ => problems.push("`url` must be `http://host:port` or `https://host:port` of the gRPC port, by default 6334".to_owned()),
+            _ => problems
+                .push("`url` must be `http://host:port` or `https://host:port` of the gRPC port, by default 6334".to_owned()),
         }
         let fits = |character: char| character.is_ascii_alphanumeric() || matches!(character, '_' | '-');
         if self.prefix.len() > PREFIX_MAX || !self.prefix.chars().all(fits) {
@@ -91,7 +92,8 @@ mod tests {
         for url in ["http://127.0.0.1:6334", "https://qdrant.example.com:6334/", "http://[::1]:6334"] {
             assert_eq!(problems(url, "clinic_1-", Some("key.1")), 0, "{url}");
         }
-        for url in ["127.0.0.1:6334", "http://127.0.0.1", "ftp://a:1", "http://a:1/path", "http://user:key@a:1", "http://:1", ""] {
+        for url in ["127.0.0.1:6334", "http://127.0.0.1", "ftp://a:1", "http://a:1/path", "http://user:key@a:1", "http://:1", ""]
+        {
             assert_eq!(problems(url, "", None), 1, "{url}");
         }
         assert_eq!(problems("http://a:1", "a/b", Some("a b")), 2);

@@ -57,7 +57,8 @@ async fn look(sink: &QdrantSink, client: &Client, log: LogIdentity, problems: &m
     let mut rows = 0;
     for name in store.collections.values() {
         let Some(info) = client.describe(name).await? else {
-            problems.push(format!("the collection `{name}` is gone; it is made again and filled from the log when the sink runs"));
+            problems
+                .push(format!("the collection `{name}` is gone; it is made again and filled from the log when the sink runs"));
             continue;
         };
         if info.status() == CollectionStatus::Red {

@@ -67,7 +67,8 @@ impl QdrantSearch {
             return Err(search::other_embedder(place, &store.embedder, &identity));
         }
         let kinds = self.kinds.as_ref().map_err(|problem| fatal("searching".to_owned(), problem.clone()))?;
-        let conditions = conditions::all(kinds.values().filter(|kind| kind.collection == query.collection), &query.filters);
+        let kinds: Vec<&PointKind> = kinds.values().filter(|kind| kind.collection == query.collection).collect();
+        let conditions = conditions::all(&kinds, &query.filters);
         let (Some(mut conditions), true) = (conditions, store.collections.contains_key(&query.collection)) else {
             return Ok(Vec::new());
         };
@@ -86,13 +87,7 @@ impl Search for QdrantSearch {
 }
 
 /// The best so many, in order.
-async fn nearest(
-    client: &Client,
-    alias: &str,
-    vector: Vec<f32>,
-    filter: Filter,
-    limit: usize,
-) -> Result<Vec<Found>, SinkError> {
+async fn nearest(client: &Client, alias: &str, vector: Vec<f32>, filter: Filter, limit: usize) -> Result<Vec<Found>, SinkError> {
     if limit == 0 {
         return Ok(Vec::new());
     }
@@ -116,7 +111,9 @@ async fn nearest(
         }
         let is_settled = found.len() < asked || found[found.len() - 1].score < found[limit - 1].score;
         if is_settled || asked >= ASKED_MAX {
-            found.sort_by(|one, other| search::order((one.score, &one.entity, &one.key), (other.score, &other.entity, &other.key)));
+            found.sort_by(|one, other| {
+                search::order((one.score, &one.entity, &one.key), (other.score, &other.entity, &other.key))
+            });
             found.truncate(limit);
             return Ok(found);
         }

@@ -43,8 +43,7 @@ impl QdrantSink {
 
     async fn try_apply(&self, open: &mut Open, batch: &SinkBatch) -> Result<Applied, SinkError> {
         let kinds = self.kinds()?;
-        let (rows, skipped) =
-            batch.collapse_where(|entity| kinds.contains_key(&entity.name)).map_err(SinkError::Rejected)?;
+        let (rows, skipped) = batch.collapse_where(|entity| kinds.contains_key(&entity.name)).map_err(SinkError::Rejected)?;
         let numbers: BTreeSet<u32> = batch.parts.iter().map(|part| part.partition).collect();
         open.expect_ours(&numbers).await?;
         let moved = open.next_stands(batch, |entity, stand| self.onto(kinds, &open.collections, entity, stand))?;

@@ -222,7 +222,9 @@ impl Writing<'_> {
             position: (part.partition, row.offset),
             key: row.state.key.to_string(),
             reason: "refused_by_store".to_owned(),
-            detail: format!("Qdrant refuses the point ({error}); correct the record at its source, or the collection, and redrive"),
+            detail: format!(
+                "Qdrant refuses the point ({error}); correct the record at its source, or the collection, and redrive"
+            ),
         }
     }
 }
@@ -259,7 +261,8 @@ mod tests {
     #[test]
     fn requests_are_bounded_by_bytes() {
         assert!(cut([].into_iter()).is_empty());
-        assert_eq!(cut([1; 5].into_iter()), [0..5]);
+        let whole = 0..5;
+        assert_eq!(cut([1; 5].into_iter()), [whole]);
         let half = BYTES_MAX / 2;
         assert_eq!(cut([half, half, 1, BYTES_MAX * 3, 1].into_iter()), [0..2, 2..3, 3..4, 4..5]);
     }

@@ -7,10 +7,7 @@
 use std::path::Path;
 
 use tidemark_log::sqlite::ErrorClass;
-use tidemark_sink_core::SinkError;
-
-/// How every store is built anew.
-pub(crate) const REBUILD: &str = "`tidemark init --force-rebuild` empties the stores and fills them anew from the log";
+use tidemark_sink_core::{Role, SinkError};
 
 /// What stopped a job: SQLite, or something with a class already.
 #[derive(Debug, thiserror::Error)]
@@ -28,7 +25,7 @@ impl Failure {
     }
 
     /// Gives the error its class and names the file.
-    pub(crate) fn classify(self, path: &Path, step: &str) -> SinkError {
+    pub(crate) fn classify(self, role: Role, path: &Path, step: &str) -> SinkError {
         let error = match self {
             Self::Sink(error) => return error,
             Self::Sqlite(error) => error,
@@ -37,7 +34,7 @@ impl Failure {
         match class_of(&error) {
             ErrorClass::Passing => SinkError::Unavailable { step: format!("{step} {file}"), cause: error.into() },
             ErrorClass::Damaged => SinkError::Fatal {
-                step: format!("{step} {file}: the file is damaged or no SQLite file; {REBUILD}"),
+                step: format!("{step} {file}: the file is damaged or no SQLite file; {}", role.remedy()),
                 cause: error.into(),
             },
             ErrorClass::Other => SinkError::Fatal { step: format!("{step} {file}"), cause: error.into() },

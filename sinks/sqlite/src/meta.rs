@@ -14,7 +14,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use tidemark_log::LogIdentity;
 use tidemark_sink_core::{Role, SinkError, StorePosition, TopicBatch};
 
-use crate::failure::{Failure, REBUILD, fatal};
+use crate::failure::{Failure, fatal};
 
 /// Layout of the file; another number is not read.
 const FORMAT: i64 = 1;
@@ -54,12 +54,12 @@ pub(crate) fn bind(connection: &Connection, path: &Path, role: Role, log: LogIde
     }
     match number(connection, "format")? {
         Some(known) if known != FORMAT => {
-            let step = format!("{file} has format {known}, this version of tidemark reads format {FORMAT}; {REBUILD}");
+            let step = format!("{file} has format {known}, this version of tidemark reads format {FORMAT}; {}", role.remedy());
             return Err(fatal(step, "format differs").into());
         }
         _ => {}
     }
-    if let Some(problem) = foreign(connection, path, log)? {
+    if let Some(problem) = foreign(connection, path, role, log)? {
         return Err(SinkError::ForeignLog(problem).into());
     }
     set(connection, "role", role.name())?;
@@ -70,14 +70,19 @@ pub(crate) fn bind(connection: &Connection, path: &Path, role: Role, log: LogIde
 }
 
 /// Why the store does not belong to this log; `None` when it does, or to no log yet.
-pub(crate) fn foreign(connection: &Connection, path: &Path, log: LogIdentity) -> Result<Option<String>, rusqlite::Error> {
-    let file = path.display();
+pub(crate) fn foreign(
+    connection: &Connection,
+    path: &Path,
+    role: Role,
+    log: LogIdentity,
+) -> Result<Option<String>, rusqlite::Error> {
+    let (file, remedy) = (path.display(), role.remedy());
     if let Some(id) = text(connection, "log_id")?
         && id != log.id.to_string()
     {
         return Ok(Some(format!(
             "{file} was filled from another log ({id}, this one is {}): put the right log back (`tidemark restore DIR` takes it from a \
-             backup); if this one is right, {REBUILD}",
+             backup); if this one is right, {remedy}",
             log.id
         )));
     }
@@ -85,7 +90,7 @@ pub(crate) fn foreign(connection: &Connection, path: &Path, log: LogIdentity) ->
         && generation != i64::from(log.generation)
     {
         let now = log.generation;
-        return Ok(Some(format!("{file} was filled from generation {generation} of the log, which is at {now} now; {REBUILD}")));
+        return Ok(Some(format!("{file} was filled from generation {generation} of the log, which is at {now} now; {remedy}")));
     }
     Ok(None)
 }

@@ -6,7 +6,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use tidemark_log::LogIdentity;
 use tidemark_sink_core::report::{grouped, told};
 use tidemark_sink_core::sql::quoted;
-use tidemark_sink_core::{SinkError, StorePosition, StoreReport};
+use tidemark_sink_core::{Role, SinkError, StorePosition, StoreReport};
 
 use crate::failure::Failure;
 use crate::file::connect_to_read;
@@ -14,7 +14,7 @@ use crate::meta;
 use crate::store::Adapter;
 
 /// Positions; none for a store that is not there.
-pub(crate) fn positions(path: &Path) -> Result<Vec<StorePosition>, SinkError> {
+pub(crate) fn positions(role: Role, path: &Path) -> Result<Vec<StorePosition>, SinkError> {
     let look = || -> Result<_, Failure> {
         let Some(connection) = connect_to_read(path)? else { return Ok(Vec::new()) };
         if !meta::exists(&connection)? || !is_complete(&connection)? {
@@ -22,11 +22,11 @@ pub(crate) fn positions(path: &Path) -> Result<Vec<StorePosition>, SinkError> {
         }
         Ok(meta::positions(&connection)?)
     };
-    look().map_err(|failure| failure.classify(path, "reading"))
+    look().map_err(|failure| failure.classify(role, path, "reading"))
 }
 
 /// The log that the store belongs to; none for a store that is not there or was emptied.
-pub(crate) fn filled_from(path: &Path) -> Result<Option<LogIdentity>, SinkError> {
+pub(crate) fn filled_from(role: Role, path: &Path) -> Result<Option<LogIdentity>, SinkError> {
     let look = || -> Result<_, Failure> {
         let Some(connection) = connect_to_read(path)? else { return Ok(None) };
         if !meta::exists(&connection)? {
@@ -34,7 +34,7 @@ pub(crate) fn filled_from(path: &Path) -> Result<Option<LogIdentity>, SinkError>
         }
         Ok(meta::log(&connection)?)
     };
-    look().map_err(|failure| failure.classify(path, "reading"))
+    look().map_err(|failure| failure.classify(role, path, "reading"))
 }
 
 /// An emptied store keeps its epoch alone.
@@ -54,7 +54,7 @@ pub(crate) fn check(path: &Path, adapter: &dyn Adapter, log: LogIdentity) -> Sto
     let rows = match try_check(path, adapter, log, &mut problems) {
         Ok(rows) => format!("{} rows", grouped(rows)),
         Err(failure) => {
-            problems.push(told(&failure.classify(path, "checking")));
+            problems.push(told(&failure.classify(adapter.role(), path, "checking")));
             "rows not counted".to_owned()
         }
     };
@@ -66,7 +66,7 @@ fn try_check(path: &Path, adapter: &dyn Adapter, log: LogIdentity, problems: &mu
     if !meta::exists(&connection)? || !is_complete(&connection)? {
         return Ok(0);
     }
-    problems.extend(meta::foreign(&connection, path, log)?);
+    problems.extend(meta::foreign(&connection, path, adapter.role(), log)?);
     // What a write needs: the lock, and a page that can be changed.
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     meta::set(&transaction, "checked", 1)?;

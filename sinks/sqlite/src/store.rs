@@ -179,13 +179,13 @@ impl Sink for SqliteSink {
     }
 
     async fn positions(&self) -> Result<Vec<StorePosition>, SinkError> {
-        let path = self.path.clone();
-        beside(move || report::positions(&path)).await
+        let (role, path) = (self.role(), self.path.clone());
+        beside(move || report::positions(role, &path)).await
     }
 
     async fn filled_from(&self) -> Result<Option<LogIdentity>, SinkError> {
-        let path = self.path.clone();
-        beside(move || report::filled_from(&path)).await
+        let (role, path) = (self.role(), self.path.clone());
+        beside(move || report::filled_from(role, &path)).await
     }
 
     async fn check(&self, log: LogIdentity) -> StoreReport {
@@ -234,7 +234,8 @@ impl Owner {
         }
         // Closed first: closing may take the WAL of its path away.
         self.open = None;
-        let (open, positions) = self.try_open(log).map_err(|failure| failure.classify(&self.path, "opening"))?;
+        let (open, positions) =
+            self.try_open(log).map_err(|failure| failure.classify(self.adapter.role(), &self.path, "opening"))?;
         self.open = Some(open);
         Ok(positions)
     }
@@ -310,7 +311,7 @@ impl Owner {
         let (rows, skipped) = batch.collapse_where(|entity| self.adapter.keeps(&entity.name)).map_err(SinkError::Rejected)?;
         let written = write(&self.path, &*self.adapter, open, batch, &rows, abandoned).map_err(|failure| {
             open.out_of_room = failure.is_want_of_room();
-            failure.classify(&self.path, "writing")
+            failure.classify(self.adapter.role(), &self.path, "writing")
         })?;
         if let Some(filling) = &mut open.filling {
             filling.filled(batch.len());
@@ -322,7 +323,7 @@ impl Owner {
         self.open = None;
         match self.try_reset() {
             Err(Failure::Sqlite(error)) if class_of(&error) == ErrorClass::Damaged => file::remove(&self.path),
-            outcome => outcome.map_err(|failure| failure.classify(&self.path, "emptying")),
+            outcome => outcome.map_err(|failure| failure.classify(self.adapter.role(), &self.path, "emptying")),
         }
     }
 

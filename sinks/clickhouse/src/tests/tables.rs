@@ -190,7 +190,7 @@ async fn a_column_of_another_type_stops_the_store() {
     assert_eq!(
         text,
         "column `colour` of voucher_versions in database db at http://server is Nullable(FixedString(3)) and must be \
-         Nullable(String); `tidemark init --force-rebuild` empties the stores and fills them anew from the log"
+         Nullable(String); `tidemark replay analytics` empties it and fills it again from the log"
     );
 }
 

@@ -241,7 +241,7 @@ pub(super) async fn a_foreign_log_is_refused(fixture: &Fixture, store: &dyn Stor
         let mut sink = store.sink();
         match sink.open(foreign, &Share::All).await {
             Err(SinkError::ForeignLog(text)) => {
-                assert!(text.contains("--force-rebuild"), "the remedy is named: {text}");
+                assert!(text.contains("`tidemark replay "), "the remedy is named: {text}");
             }
             other => unreachable_answer("a foreign log", &other),
         }

@@ -122,7 +122,8 @@ async fn the_nearest_are_found(fixture: &Fixture, store: &dyn VectorHarness) {
     assert_eq!(found(store, query("nowhere", "欧阳小燕", 9, &[])).await, [""; 0], "none where nothing is");
     let hit = hits(store, query("medical_knowledge", "玻尿酸填充", 1, &[])).await.pop().expect("the project is found");
     assert_eq!((hit.entity.as_str(), hit.key.as_str()), ("project", "FILLER"));
-    let payload = r#"{"entity":"project","key":"FILLER","name":"玻尿酸填充","standard_price":"3980.00","standard_price_fen":398000}"#;
+    let payload =
+        r#"{"entity":"project","key":"FILLER","name":"玻尿酸填充","standard_price":"3980.00","standard_price_fen":398000}"#;
     assert_eq!(hit.payload.to_string(), payload, "the payload is whole, and only that");
     assert!(hit.score > 0.5 && hit.score <= 1.0001, "a likeness: {}", hit.score);
     sink.apply(&fixture.batch("customer", 4, &[fixture.deleted(&customers[3], 9)])).await.expect("a delete is taken");
@@ -218,14 +219,16 @@ async fn unchanged_text_is_not_embedded_again(fixture: &Fixture, store: &dyn Vec
         let applied = sink.apply(&fixture.batch("customer", from, &[state])).await.expect("the store takes the batch");
         assert_eq!((applied.written, counting.texts()), (1, embedded), "{what}");
     }
-    let hits = store.search_by(counting).search(query("customer_profiles", "备注：不怕疼", 1, &[])).await.expect("it can be searched");
+    let hits =
+        store.search_by(counting).search(query("customer_profiles", "备注：不怕疼", 1, &[])).await.expect("it can be searched");
     assert_eq!((hits[0].payload["consultant_code"].as_str(), hits[0].score), (Some("C"), 1.0), "what stands beside is written");
 }
 
 async fn refused_text_is_named(fixture: &Fixture, store: &dyn VectorHarness) {
     let mut sink = store.sink_by(Counting::new("counting", 256));
     sink.open(LOG, &Share::All).await.expect("a fresh store opens");
-    let states = [noted(fixture, "C1", "A", "怕疼", 1), noted(fixture, "C2", "A", REFUSED, 2), noted(fixture, "C3", "A", "疼", 3)];
+    let states =
+        [noted(fixture, "C1", "A", "怕疼", 1), noted(fixture, "C2", "A", REFUSED, 2), noted(fixture, "C3", "A", "疼", 3)];
     let mut batch = fixture.batch("customer", 0, &states);
     let refused = match sink.apply(&batch).await {
         Err(SinkError::Rejected(rows)) => rows,

@@ -112,7 +112,10 @@ async fn a_changed_type_is_refused_and_a_reset_makes_the_table_anew() {
     let error = sink.open(LOG, &Share::All).await.unwrap_err();
     assert!(matches!(error, SinkError::Fatal { .. }));
     let text = told(&error);
-    assert!(text.contains("voucher.worth is bigint and should be text") && text.contains("--force-rebuild"), "{text}");
+    assert!(
+        text.contains("voucher.worth is bigint and should be text") && text.contains("`tidemark replay relational`"),
+        "{text}"
+    );
     sink.reset().await.unwrap();
     sink.open(LOG, &Share::All).await.unwrap();
     sink.apply(&new.batch("voucher", 0, &[new.state("voucher", r#"{"code":"V1","worth":"much"}"#, 1)])).await.unwrap();
@@ -191,7 +194,7 @@ async fn refusals_name_the_place_and_the_remedy() {
     store.sink().open(LOG, &Share::All).await.unwrap();
     let mut sink = store.sink();
     let error = sink.open(LogIdentity { generation: LOG.generation + 1, ..LOG }, &Share::All).await.unwrap_err();
-    assert!(matches!(&error, SinkError::ForeignLog(text) if text.contains("--force-rebuild")), "{}", told(&error));
+    assert!(matches!(&error, SinkError::ForeignLog(text) if text.contains("`tidemark replay relational`")), "{}", told(&error));
     assert_eq!(sink.filled_from().await.unwrap(), Some(LOG));
     sink.reset().await.unwrap();
     assert_eq!(sink.filled_from().await.unwrap(), None);

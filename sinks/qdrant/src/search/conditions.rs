@@ -18,14 +18,11 @@ enum Compared {
 }
 
 /// All of these: fields and the values that they must have. `None` when no point can meet one of them.
-pub(super) fn all<'k>(
-    kinds: impl Iterator<Item = &'k PointKind> + Clone,
-    filters: &[(String, String)],
-) -> Option<Vec<Condition>> {
-    filters.iter().map(|(field, wanted)| one(kinds.clone(), field, wanted)).collect()
+pub(super) fn all(kinds: &[&PointKind], filters: &[(String, String)]) -> Option<Vec<Condition>> {
+    filters.iter().map(|(field, wanted)| one(kinds, field, wanted)).collect()
 }
 
-fn one<'k>(kinds: impl Iterator<Item = &'k PointKind>, field: &str, wanted: &str) -> Option<Condition> {
+fn one(kinds: &[&PointKind], field: &str, wanted: &str) -> Option<Condition> {
     let mut any: Vec<Condition> =
         compared(kinds, field).into_iter().filter_map(|compared| condition(compared, field, wanted)).collect();
     if wanted.is_empty() {
@@ -35,7 +32,7 @@ fn one<'k>(kinds: impl Iterator<Item = &'k PointKind>, field: &str, wanted: &str
 }
 
 /// How a field is compared: two entities of a collection may have it in two types.
-fn compared<'k>(kinds: impl Iterator<Item = &'k PointKind>, field: &str) -> BTreeSet<Compared> {
+fn compared(kinds: &[&PointKind], field: &str) -> BTreeSet<Compared> {
     let mut found = BTreeSet::new();
     for kind in kinds {
         for (column, fen) in kind.columns() {

@@ -38,7 +38,7 @@ async fn a_point_is_what_readers_may_rely_on() {
     let mut sink = opened(&store).await;
     let row = r#"{"project_code":"P|1","name":"玻尿酸","risk_level":3,"standard_price":"3980.5"}"#;
     let project = fixture.state("project", row, 7);
-    sink.apply(&fixture.batch("project", 0, &[project.clone()])).await.unwrap();
+    sink.apply(&fixture.batch("project", 0, std::slice::from_ref(&project))).await.unwrap();
     let point = store.points("project").await.remove("P\\|1").unwrap();
     assert_eq!(point.id, point_id("project", "P\\|1").to_string());
     let mut payload = point.payload.clone();
@@ -196,8 +196,8 @@ async fn a_store_of_another_log_is_named_with_its_place() {
     assert_eq!(
         error,
         format!(
-            "{place} was filled from generation 1 of the log, which is at 2 now; `tidemark init --force-rebuild` empties the stores \
-             and fills them anew from the log"
+            "{place} was filled from generation 1 of the log, which is at 2 now; `tidemark replay vector` empties it and fills it \
+             again from the log"
         )
     );
     assert_eq!(store.sink().check(restored).await.problems, [error]);

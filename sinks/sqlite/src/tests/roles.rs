@@ -188,7 +188,8 @@ async fn search_explains_what_is_missing() {
     let fixture = fixture();
     let (store, _sink) = filled(Kind::Vector, &fixture).await;
     let query = || Query { collection: "customer_profiles".to_owned(), text: "x".to_owned(), limit: 1, filters: Vec::new() };
-    let told = async |path: PathBuf, embedder: Arc<dyn Embedder>| crate::search(path, embedder).search(query()).await.unwrap_err();
+    let told =
+        async |path: PathBuf, embedder: Arc<dyn Embedder>| crate::search(path, embedder).search(query()).await.unwrap_err();
     let errors = [
         told(store.path(), Counting::new("counting", 256)).await.to_string(),
         told(store.path().with_file_name("no.db"), Arc::new(NgramEmbedder)).await.to_string(),

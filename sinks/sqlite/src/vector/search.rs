@@ -11,10 +11,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use rusqlite::Connection;
 use serde_json::Value;
-use tidemark_sink_core::SinkError;
 use tidemark_sink_core::embedder::Embedder;
 use tidemark_sink_core::points::embed_query;
 use tidemark_sink_core::search::{self, Hit, Query, Search};
+use tidemark_sink_core::{Role, SinkError};
 
 use crate::failure::{Failure, fatal};
 use crate::file::connect_to_read;
@@ -42,7 +42,10 @@ impl Search for VectorSearch {
     async fn search(&self, query: Query) -> Result<Vec<Hit>, SinkError> {
         let vector = embed_query(&*self.embedder, &query.text).await?;
         let (path, identity) = (self.path.clone(), self.embedder.identity());
-        beside(move || scan(&path, &identity, &vector, &query).map_err(|failure| failure.classify(&path, "searching"))).await
+        beside(move || {
+            scan(&path, &identity, &vector, &query).map_err(|failure| failure.classify(Role::Vector, &path, "searching"))
+        })
+        .await
     }
 }
 
