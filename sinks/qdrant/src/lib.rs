@@ -6,7 +6,7 @@
 //!
 //! Relies on the server applying the requests of one point one after the other. Qdrant has no transaction, so the order does it:
 //! whose the partitions are, stored versions, points, positions, and these move only while they are still this writer's
-//! ([`meta`]). A point is written only over one of an earlier request ([`write`]): so neither an overtaken writer nor a request that
+//! (`meta`). A point is written only over one of an earlier request (`write`): so neither an overtaken writer nor a request that
 //! the network delayed undoes a newer one. Servers before 1.16 do not know such a condition and pass over it, which is found out
 //! by trying; there, the last request wins, and a writer looks whether it is still the owner before it sends.
 //!
