@@ -80,6 +80,10 @@ impl Sink for ReplayingSink {
         self.inner.apply(batch).await
     }
 
+    async fn look_after(&mut self) -> Result<(), SinkError> {
+        self.inner.look_after().await
+    }
+
     async fn positions(&self) -> Result<Vec<StorePosition>, SinkError> {
         self.inner.positions().await
     }

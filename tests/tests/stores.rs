@@ -108,6 +108,25 @@ fn a_removed_store_is_filled_again() {
 }
 
 #[test]
+fn a_store_that_is_removed_while_nothing_happens_is_filled_again() {
+    let place = Place::new();
+    let _running = place.start(&["up"]);
+    drop_customer(&place, 1);
+    wait::until("the customer to be everywhere", wait::PATIENCE, || {
+        stores::FILES.iter().all(|file| has(&place, file, 1)).then_some(())
+    });
+    for file in stores::FILES {
+        for suffix in ["", "-wal", "-shm"] {
+            let _ = fs::remove_file(place.data().join(format!("{file}{suffix}")));
+        }
+    }
+    wait::until("all stores to be there again", wait::PATIENCE, || {
+        stores::FILES.iter().all(|file| place.data().join(file).exists() && has(&place, file, 1)).then_some(())
+    });
+    wait_for_ready(&place);
+}
+
+#[test]
 fn once_gives_up_on_a_store_that_stays_away() {
     let place = Place::new();
     drop_customer(&place, 1);

@@ -1,4 +1,4 @@
-//! The only place where anything waits to try again: exponential back-off on Tokio time, so that paused time works.
+//! The only place where anything waits to try or look again: exponential back-off on Tokio time, so that paused time works.
 //!
 //! The jitter is drawn from a seed (the stage's name), not from the machine, so that a simulation repeats itself.
 
@@ -20,6 +20,8 @@ const FATAL_FIRST: Duration = Duration::from_secs(1);
 const FATAL_LONGEST: Duration = Duration::from_secs(30);
 /// Pause before looking whether an operator has put things right.
 const OPERATOR: Duration = Duration::from_secs(15);
+/// How late it is noticed that a store was taken away while nothing is written to it; a look costs one question to the disk.
+const IDLE: Duration = Duration::from_secs(3);
 
 /// The back-off of one stage.
 #[derive(Debug)]
@@ -63,6 +65,11 @@ impl Retry {
         self.random ^= self.random << 17;
         pause.mul_f64(0.75 + (self.random >> 11) as f64 / (1_u64 << 53) as f64 / 4.0)
     }
+}
+
+/// Waits until a store that has nothing to write is to be looked after.
+pub(super) async fn idle() {
+    tokio::time::sleep(IDLE).await;
 }
 
 /// Waits; `false` when shutdown came first.

@@ -21,7 +21,7 @@ use super::cursors::{Cursors, Part, Side};
 use super::failure::{Class, Failure};
 use super::report::Reporter;
 use super::supervise::{Session, Stage};
-use super::{BatchLimits, Pipeline, membership, schemas};
+use super::{BatchLimits, Pipeline, membership, retry, schemas};
 use crate::dead_letters::{self, Refused};
 
 pub(super) struct SinkStage<'p> {
@@ -240,6 +240,7 @@ impl SinkStage<'_> {
                     _ = wanted.changed() => {}
                     () = told(&mut reopen) => return Ok(End::OpenAnew),
                     _ = appended.changed() => {}
+                    () = retry::idle() => self.sink.look_after().await?,
                 }
                 continue;
             }

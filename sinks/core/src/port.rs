@@ -143,6 +143,12 @@ pub trait Sink: Send + Sync + 'static {
     /// Writes the batch and moves the positions.
     async fn apply(&mut self, batch: &SinkBatch) -> Result<Applied, SinkError>;
 
+    /// Called every few seconds on an open store while there is nothing to write: an error where it is no longer the one that was
+    /// opened. Only for what no server would tell by itself.
+    async fn look_after(&mut self) -> Result<(), SinkError> {
+        Ok(())
+    }
+
     /// Where it stands, read beside a running owner; nothing is created. Empty for a store that is not there.
     async fn positions(&self) -> Result<Vec<StorePosition>, SinkError>;
 

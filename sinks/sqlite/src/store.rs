@@ -6,7 +6,7 @@
 //!
 //! The file is in WAL mode, so readers work beside the writer. `synchronous=NORMAL`: a power cut may lose the last commits, but
 //! the positions are in them, so what is lost is read from the log again. A file that was removed or replaced is noticed before
-//! each batch; then the engine opens the store anew, and an empty one fills from the start.
+//! each batch, and while there is none; then the engine opens the store anew, and an empty one fills from the start.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
@@ -178,6 +178,10 @@ impl Sink for SqliteSink {
         self.run(move |owner, abandoned| owner.apply(&batch, abandoned)).await
     }
 
+    async fn look_after(&mut self) -> Result<(), SinkError> {
+        self.run(|owner, _| opened(&mut owner.open, &owner.path).map(|_| ())).await
+    }
+
     async fn positions(&self) -> Result<Vec<StorePosition>, SinkError> {
         let (role, path) = (self.role(), self.path.clone());
         beside(move || report::positions(role, &path)).await
@@ -302,12 +306,7 @@ impl Owner {
     }
 
     fn apply(&mut self, batch: &SinkBatch, abandoned: Abandoned<'_>) -> Result<Applied, SinkError> {
-        let Some(open) = &mut self.open else {
-            return Err(unavailable(&self.path, "the store is not open"));
-        };
-        if FileIdentity::of(&self.path).ok() != Some(open.file) {
-            return Err(gone(&self.path));
-        }
+        let open = opened(&mut self.open, &self.path)?;
         let (rows, skipped) = batch.collapse_where(|entity| self.adapter.keeps(&entity.name)).map_err(SinkError::Rejected)?;
         let written = write(&self.path, &*self.adapter, open, batch, &rows, abandoned).map_err(|failure| {
             open.out_of_room = failure.is_want_of_room();
@@ -337,6 +336,12 @@ impl Owner {
         transaction.commit()?;
         Ok(())
     }
+}
+
+/// What is open, if it still is the file at its path.
+fn opened<'o>(open: &'o mut Option<Open>, path: &Path) -> Result<&'o mut Open, SinkError> {
+    let open = open.as_mut().ok_or_else(|| unavailable(path, "the store is not open"))?;
+    if FileIdentity::of(path).ok() == Some(open.file) { Ok(open) } else { Err(gone(path)) }
 }
 
 /// One batch, one transaction. It takes the write lock only with its first write, so that a slow embedder holds up nobody; if
