@@ -5,9 +5,9 @@
 //! lanes, and a stage that begins anew sets an abandoned cursor back.
 //!
 //! Guarantees: a read returns nothing only when there is nothing up to the end that was known when it began: what this process
-//! appended, what it was told by `bounds`, and for a cursor that was just set what the broker says. Offsets of control and aborted
-//! records are passed. What arrives at any cursor wakes the followers. A record framed by an id that was never asked about is held
-//! back, and the read ends before it and says so.
+//! appended or has read, what it was told by `bounds`, and for a cursor that was just set what the broker says. Offsets of control
+//! and aborted records are passed. What arrives at any cursor wakes the followers. A record framed by an id that was never asked
+//! about is held back, and the read ends before it and says so.
 //! Bounds: lanes, and bytes fetched ahead per partition.
 
 use std::collections::HashMap;
@@ -179,6 +179,8 @@ impl Lanes {
         }
         if cursor.next > offset {
             batch.pass(cursor.next);
+            // Whoever goes back over it by another cursor, whose records are still on their way, must find it.
+            self.broker.raise(topic, partition, cursor.next);
         }
         Ok(Read { batch, unknown })
     }

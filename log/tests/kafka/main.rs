@@ -6,6 +6,7 @@ mod contract;
 mod members;
 mod partitions;
 mod place;
+mod readers;
 mod registry;
 mod topics;
 mod transactions;
