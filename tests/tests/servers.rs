@@ -48,16 +48,26 @@ fn the_nebula_stand_in_stands_the_official_client() {
     stands_the_official_client(Kind::Nebula, "the_nebula_stand_in_stands_the_official_client");
 }
 
+/// Runs the folder's tests of what a test may ask of the server.
+fn obeys(kind: Kind, script: &str, test: &str) {
+    let Some(server) = Own::start(kind, test) else { return };
+    let output = run_script(kind, script, &[server.address(), &server.folder().to_string_lossy()]);
+    assert!(output.status.success(), "{test}:\n{}{}", String::from_utf8_lossy(&output.stderr), log_of(&server));
+}
+
 #[test]
 fn the_nebula_stand_in_fails_when_it_is_told_to() {
-    let Some(server) = Own::start(Kind::Nebula, "the_nebula_stand_in_fails_when_it_is_told_to") else { return };
-    let output = run_script(Kind::Nebula, "test_faults.py", &[server.address(), &server.folder().to_string_lossy()]);
-    assert!(output.status.success(), "{}{}", String::from_utf8_lossy(&output.stderr), log_of(&server));
+    obeys(Kind::Nebula, "test_faults.py", "the_nebula_stand_in_fails_when_it_is_told_to");
 }
 
 #[test]
 fn the_qdrant_services_stand_the_official_client() {
     stands_the_official_client(Kind::Qdrant, "the_qdrant_services_stand_the_official_client");
+}
+
+#[test]
+fn the_qdrant_services_are_what_they_are_told_to_be() {
+    obeys(Kind::Qdrant, "test_wishes.py", "the_qdrant_services_are_what_they_are_told_to_be");
 }
 
 #[test]

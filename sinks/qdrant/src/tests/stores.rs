@@ -138,9 +138,9 @@ async fn emptying_takes_only_what_is_ours() {
     for other in &others {
         client.create_collection(collection(other)).await.unwrap();
     }
-    // Left by an opening that was cut off.
-    client.create_collection(collection(&store.alias("customer_profiles_0123abcd"))).await.unwrap();
     let mut sink = opened(&store).await;
+    // As an opening leaves it that was cut off.
+    client.create_collection(collection(&store.alias("customer_profiles_0123abcd"))).await.unwrap();
     sink.apply(&fixture.batch("customer", 0, &[fixture.customer("C1", "张三", 1)])).await.unwrap();
     let mut another = store.sink();
     another.reset().await.unwrap();

@@ -75,8 +75,14 @@ async fn each_share_has_its_own_writer() {
     all.apply(&of(5, 0, "E")).await.unwrap();
     third.open(LOG, &only(&[2])).await.unwrap();
     assert!(is_stale(&mut all, &of(2, 3, "X")).await);
+    // Of two for all, the later one may begin a partition that nobody has written.
+    let (mut earlier, mut later) = (store.sink(), store.sink());
+    earlier.open(LOG, &Share::All).await.unwrap();
+    later.open(LOG, &Share::All).await.unwrap();
+    assert!(is_stale(&mut earlier, &of(7, 0, "X")).await);
+    later.apply(&of(7, 0, "F")).await.unwrap();
     let keys: Vec<String> = store.rows("customer").await.into_keys().collect();
-    assert_eq!(keys, ["A", "A1", "A2", "B", "B1", "B2", "C", "C1", "C2", "D", "E"], "a stale worker writes nothing");
+    assert_eq!(keys, ["A", "A1", "A2", "B", "B1", "B2", "C", "C1", "C2", "D", "E", "F"], "a stale worker writes nothing");
 }
 
 #[tokio::test]
