@@ -88,9 +88,8 @@ impl Workers {
     /// The first two at work, with partitions for both.
     fn start(&self) -> Vec<Running> {
         let running: Vec<Running> = self.places[..2].iter().map(|place| place.start(&["up"])).collect();
-        for (place, running) in self.places.iter().zip(&running) {
+        for place in &self.places[..2] {
             wait::until("both workers to be at work", wait::PATIENCE * 2, || {
-                assert!(!running.output().contains("ERROR"), "{}", running.output());
                 http_get(place.port(), "/ready").filter(|(status, _)| *status == 200)
             });
         }
@@ -155,7 +154,7 @@ fn workers_that_are_killed_leave_it_to_the_others_and_to_the_next() {
     let expected = workers.fresh();
     // Who empties dies, and so does the other one in its place; or it fills the store alone; or both die when they have begun.
     for (index, point, all_die) in
-        [(0, "replay.after-reset", true), (1, "replay.after-emptied", false), (2, "sink.after-apply", true)]
+        [(0, "replay.after-reset", true), (1, "replay.after-emptied", false), (3, "sink.after-apply", true)]
     {
         let (store, expected) = (&SERVER_STORES[index], &expected[index]);
         let when = format!("{} killed at {point}", store.role);
