@@ -62,9 +62,10 @@ pub(crate) enum Command {
     #[command(after_help = "Example:\n  tidemark init --skip vector")]
     Init(Init),
     /// Empty a store and fill it again from the log, also while it is in use
-    #[command(after_help = "Example:\n  tidemark replay graph\n\nWhere `tidemark up` runs it empties and fills the store, and \
-                            this command watches. A replay that was\ninterrupted is gone on with, by this command or by the next \
-                            `tidemark up`.")]
+    ///
+    /// Where `tidemark up` runs it empties and fills the store, and this command watches. A replay that was interrupted is gone on
+    /// with, by this command or by the next `tidemark up`.
+    #[command(after_help = "Example:\n  tidemark replay graph")]
     Replay(Replay),
     /// Print current rows
     #[command(after_help = "Example:\n  tidemark state customer HZ-YL-001-C0001\n  tidemark state consumption --json")]
