@@ -11,6 +11,7 @@ COPY log log
 COPY connectors connectors
 COPY sinks sinks
 COPY pipelines pipelines
+COPY replay replay
 # Only their manifests count here, but Cargo reads those of all members.
 COPY tests tests
 RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,target=/build/target \
