@@ -68,9 +68,9 @@ struct Workers {
 
 impl Workers {
     /// So many; the first one has taken files in.
-    fn new(test: &str, count: usize, new: fn() -> Place) -> Option<Self> {
+    fn new(test: &str, count: usize) -> Option<Self> {
         let (servers, broker) = (Servers::of(test)?, Kind::Kafka.address(test)?);
-        let mut places: Vec<Place> = (0..count).map(|_| new()).collect();
+        let mut places: Vec<Place> = (0..count).map(|_| Place::new()).collect();
         let name = name_of(&places[0]);
         for place in &mut places {
             keep_log_on_kafka(place, &broker, &name);
@@ -99,7 +99,7 @@ impl Workers {
 
 #[test]
 fn two_workers_fill_a_store_again_that_one_of_them_emptied() {
-    let Some(mut workers) = Workers::new("two_workers_fill_a_store_again_that_one_of_them_emptied", 3, Place::new) else {
+    let Some(mut workers) = Workers::new("two_workers_fill_a_store_again_that_one_of_them_emptied", 3) else {
         return;
     };
     let expected = workers.fresh();
@@ -144,38 +144,5 @@ fn killed_on_a_server_it_is_finished_by_the_next_start() {
             assert!(number % 2 == 0 || finished.stderr.contains("goes on with build"), "{when}: {finished:#?}");
             assert_equal(&servers.dump(store, &name), expected, &when);
         }
-    }
-}
-
-#[test]
-fn workers_that_are_killed_leave_it_to_the_others_and_to_the_next() {
-    const NAME: &str = "workers_that_are_killed_leave_it_to_the_others_and_to_the_next";
-    let Some(mut workers) = Workers::new(NAME, 2, || Place::with_binary(binary::with_crash_points())) else { return };
-    let expected = workers.fresh();
-    // Who empties dies, and so does the other one in its place; or it fills the store alone; or both die when they have begun.
-    for (index, point, all_die) in
-        [(0, "replay.after-reset", true), (1, "replay.after-emptied", false), (3, "sink.after-apply", true)]
-    {
-        let (store, expected) = (&SERVER_STORES[index], &expected[index]);
-        let when = format!("{} killed at {point}", store.role);
-        workers.servers.damage(store, &workers.name);
-        for place in &mut workers.places {
-            place.set("TIDEMARK_CRASH_AT", point);
-        }
-        let mut running = workers.start();
-        for place in &mut workers.places {
-            place.unset("TIDEMARK_CRASH_AT");
-        }
-        let outcome = workers.places[0].run(&["replay", store.role, "--timeout", "30"]);
-        assert_eq!(outcome.code, Some(if all_die { 3 } else { 0 }), "{when}: {outcome:#?}");
-        let mut dead = || running.iter_mut().filter_map(Running::ended).filter(|status| status.code().is_none()).count();
-        let wanted = if all_die { 2 } else { 1 };
-        wait::until("those to die that must", wait::PATIENCE * 2, || (dead() == wanted).then_some(()));
-        if all_die {
-            let outcome = workers.places[1].run(&["replay", store.role, "--timeout", "120"]);
-            assert_eq!(outcome.code, Some(0), "{when}: {outcome:#?}");
-            assert!(outcome.stderr.contains("goes on with build"), "{when}: {outcome:#?}");
-        }
-        assert_equal(&workers.servers.dump(store, &workers.name), expected, &when);
     }
 }
