@@ -28,6 +28,10 @@ use crate::failure::unavailable;
 const EPOCH: &str = "epoch";
 const WHOLE: &str = "whole";
 const OWNER: &str = "owner";
+const LOG_ID: &str = "log_id";
+const GENERATION: &str = "generation";
+const EMBEDDER: &str = "embedder";
+const COLLECTIONS: &str = "collections";
 
 /// The store's records on the server.
 #[derive(Clone)]
@@ -95,18 +99,42 @@ impl Meta {
 
     /// Whose the store is; `None` for one that is nobody's yet, or not there.
     pub(crate) async fn store(&self) -> Result<Option<StoreRecord>, SinkError> {
+        Ok(self.record().await?.filter(StoreRecord::is_bound))
+    }
+
+    /// The store's record, also that of a store that is nobody's.
+    pub(crate) async fn record(&self) -> Result<Option<StoreRecord>, SinkError> {
         let found = self.read(vec![store_id()]).await?.unwrap_or_default();
         found.first().map(|point| record::read_store(point, self.place())).transpose()
     }
 
     /// Binds a store that is nobody's to this log, and refuses a foreign one. Of two at once the first wins.
     pub(crate) async fn bind(&self, log: LogIdentity) -> Result<StoreRecord, SinkError> {
-        if self.store().await?.is_none() {
-            self.insert_new(record::store_point(&StoreRecord::new(log))).await?;
+        match self.record().await? {
+            None => self.insert_new(record::store_point(&StoreRecord::new(log))).await?,
+            Some(nobodys) if !nobodys.is_bound() => {
+                let id = Value::from(log.id.to_string());
+                let fields = [(LOG_ID, id), (GENERATION, Value::from(i64::from(log.generation)))];
+                self.set([has_id(store_id()), equals(EPOCH, nobodys.epoch)], fields).await?;
+            }
+            Some(_) => {}
         }
-        let store = self.expect_store().await?;
+        let store = self.store().await?.ok_or_else(|| self.crowded())?;
         store.expect(self.place(), log)?;
         Ok(store)
+    }
+
+    /// Makes the store nobody's, if no later opening than this epoch's has come in between.
+    pub(crate) async fn release(&self, epoch: u64) -> Result<(), SinkError> {
+        let nothing = Value::from(serde_json::json!({}));
+        let fields = [
+            (LOG_ID, Value::from(Uuid::nil().to_string())),
+            (GENERATION, Value::from(0_i64)),
+            (EMBEDDER, Value::from("")),
+            (COLLECTIONS, nothing),
+        ];
+        self.set([has_id(store_id()), equals(EPOCH, epoch)], fields).await?;
+        if self.store().await?.is_some() { Err(self.crowded()) } else { Ok(()) }
     }
 
     /// Takes the next epoch.
@@ -133,7 +161,7 @@ impl Meta {
         collections: &BTreeMap<String, String>,
     ) -> Result<StoreRecord, SinkError> {
         let names = serde_json::to_value(collections).expect("names under names are JSON");
-        let fields = [("embedder", Value::from(embedder)), ("collections", Value::from(names))];
+        let fields = [(EMBEDDER, Value::from(embedder)), (COLLECTIONS, Value::from(names))];
         self.set([has_id(store_id()), equals(EPOCH, epoch)], fields).await?;
         let found = self.expect_store().await?;
         if found.collections != *collections || found.embedder != embedder {
@@ -205,7 +233,7 @@ impl Meta {
     }
 
     async fn expect_store(&self) -> Result<StoreRecord, SinkError> {
-        self.store().await?.ok_or_else(|| self.gone())
+        self.record().await?.ok_or_else(|| self.gone())
     }
 
     async fn read(&self, ids: Vec<PointId>) -> Result<Option<Vec<RetrievedPoint>>, SinkError> {

@@ -8,12 +8,14 @@ use tidemark_log::{LogIdentity, Share, crash};
 use tidemark_schemas::Catalog;
 use tidemark_sink_core::embedder::Embedder;
 use tidemark_sink_core::points::{self, PointKind};
+use tidemark_sink_core::report::told;
 use tidemark_sink_core::{Applied, Role, Sink, SinkBatch, SinkError, SinkRow, StorePosition, StoreReport};
 
 use crate::QdrantOptions;
 use crate::client::Client;
 use crate::collections::{self, Found, Wanted, gone};
 use crate::failure::unavailable;
+use crate::meta::{Meta, Stands};
 use crate::names::Names;
 use crate::open::{Open, listed};
 use crate::prepare::Row;
@@ -74,21 +76,44 @@ impl QdrantSink {
     async fn try_reset(&self) -> Result<(), SinkError> {
         let client = Client::new(&self.options)?;
         let meta = self.meta(&client);
-        let mut ours = BTreeSet::new();
-        if let Some(store) = meta.store().await? {
-            // A writer that still runs is told at its next look, not by what it misses.
-            let epoch = meta.raise().await?;
-            let all: BTreeSet<u32> = meta.partitions().await?.into_keys().collect();
-            meta.take(&all, epoch).await?;
-            ours.extend(store.collections.into_values());
-        }
-        ours.extend(Found::look(&client).await?.ours(&self.wanted).cloned());
-        for name in &ours {
+        let fenced = match fence(&meta).await {
+            Ok(fenced) => fenced,
+            // A record that cannot be read knows no epoch that could come again either: it goes with the rest.
+            Err(error @ SinkError::Fatal { .. }) => {
+                tracing::warn!(error = told(&error), "the store's own record is dropped");
+                None
+            }
+            Err(error) => return Err(error),
+        };
+        let mut ours: BTreeSet<&String> = fenced.iter().flat_map(|fenced| fenced.collections.values()).collect();
+        let found = Found::look(&client).await?;
+        ours.extend(found.ours(&self.wanted));
+        for name in ours {
             client.drop_collection(name).await?;
         }
-        // Last: what is cut off before is done again.
-        client.drop_collection(&self.names.meta()).await
+        // Whose it is goes last: what is cut off before is done again.
+        let Some(Fenced { epoch, numbers, .. }) = fenced else { return client.drop_collection(&self.names.meta()).await };
+        for number in numbers {
+            meta.move_to(number, epoch, &Stands::new()).await?;
+        }
+        meta.release(epoch).await
     }
+}
+
+/// A store that no earlier writer writes any more.
+struct Fenced {
+    epoch: u64,
+    numbers: BTreeSet<u32>,
+    collections: BTreeMap<String, String>,
+}
+
+/// Takes a store from all who write it: they are told at their next look, not by what they miss. `None` for one that nobody has made.
+async fn fence(meta: &Meta) -> Result<Option<Fenced>, SinkError> {
+    let Some(store) = meta.record().await? else { return Ok(None) };
+    let epoch = meta.raise().await?;
+    let numbers: BTreeSet<u32> = meta.partitions().await?.into_keys().collect();
+    meta.take(&numbers, epoch).await?;
+    Ok(Some(Fenced { epoch, numbers, collections: store.collections }))
 }
 
 /// The rows of each collection; of one key that came on two partitions only the highest version.
@@ -164,7 +189,7 @@ impl Sink for QdrantSink {
         Box::pin(report::check(self, log)).await
     }
 
-    /// Drops the collections; the next opening makes them anew.
+    /// Drops the collections; the next opening makes them anew. The store's own record stays, as nobody's.
     async fn reset(&mut self) -> Result<(), SinkError> {
         self.open = None;
         Box::pin(self.try_reset()).await

@@ -48,6 +48,11 @@ impl StoreRecord {
         }
     }
 
+    /// Whether it belongs to a log. One that was emptied does not; its epoch stays, so that no earlier writer's ever comes again.
+    pub(super) fn is_bound(&self) -> bool {
+        !self.log_id.is_nil()
+    }
+
     pub(crate) fn log(&self) -> LogIdentity {
         LogIdentity { id: self.log_id, generation: self.generation }
     }

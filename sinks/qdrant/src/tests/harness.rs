@@ -20,6 +20,7 @@ use uuid::Uuid;
 use crate::QdrantOptions;
 use crate::client::Client;
 use crate::meta::Meta;
+use crate::names::Names;
 use crate::payload::vector_of;
 use crate::sink::QdrantSink;
 
@@ -127,7 +128,10 @@ impl Drop for Store {
         let (options, catalog) = (self.options.clone(), Arc::clone(&self.catalog));
         let dropping = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(async { crate::vector(options, catalog, Arc::new(NgramEmbedder)).reset().await })
+            runtime.block_on(async {
+                crate::vector(options.clone(), catalog, Arc::new(NgramEmbedder)).reset().await?;
+                Client::new(&options)?.drop_collection(&Names::new(&options.prefix).meta()).await
+            })
         });
         // The server may be gone; the test has said what it had to say.
         drop(dropping.join());

@@ -245,3 +245,25 @@ async fn the_server_moves_no_position_for_an_old_epoch() {
     assert!(meta.take(&numbers, old).await.is_err(), "an older opening takes nothing back");
     assert_eq!(meta.partitions().await.unwrap()[&0].owner, new);
 }
+
+#[tokio::test]
+async fn no_epoch_comes_again_after_the_store_was_emptied() {
+    let Some(url) = Kind::Qdrant.address("no_epoch_comes_again_after_the_store_was_emptied") else { return };
+    let fixture = fixture();
+    let store = Store::fresh(&url, fixture.catalog());
+    let mut writer = opened(&store).await;
+    writer.apply(&batch(&fixture, 0, 0, fixture.customer("C1", "张三", 1))).await.unwrap();
+    let meta = store.meta();
+    let before = meta.store().await.unwrap().unwrap().epoch;
+    store.sink().reset().await.unwrap();
+    assert_eq!((store.sink().positions().await.unwrap(), store.sink().filled_from().await.unwrap()), (Vec::new(), None));
+    let mut fresh = store.sink();
+    assert_eq!(fresh.open(LOG, &Share::All).await.unwrap(), [], "it is filled from the start");
+    assert!(meta.store().await.unwrap().unwrap().epoch > before);
+    // What the former writer had under way when the store was emptied.
+    let stands = [("customer".to_owned(), Stand { next: 9, ..Stand::default() })].into_iter().collect();
+    meta.move_to(0, before, &stands).await.unwrap();
+    assert_eq!(meta.partitions().await.unwrap()[&0].stands, Default::default(), "no row is skipped");
+    assert!(is_stale(&mut writer, &batch(&fixture, 0, 1, fixture.customer("C2", "李四", 2))).await);
+    fresh.apply(&batch(&fixture, 0, 0, fixture.customer("C1", "张三", 1))).await.unwrap();
+}
