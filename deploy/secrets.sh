@@ -11,7 +11,7 @@ if [ -e "$file" ]; then
     exit 1
 fi
 umask 077
-fresh=$(mktemp "$file.XXXXXX")
+fresh=$(mktemp --tmpdir="${1:-.}")
 trap 'rm -f "$fresh"' EXIT
 while IFS= read -r line; do
     case "$line" in

@@ -2,8 +2,6 @@
 //!
 //! [`SERVER_STORES`] is the list of those that there are; another one is another line.
 
-use std::collections::BTreeMap;
-
 use clickhouse::Client;
 use qdrant_client::qdrant::{
     DeletePointsBuilder, PointId, PointsIdsList, RetrievedPoint, ScrollPointsBuilder, SetPayloadPointsBuilder,
@@ -15,6 +13,7 @@ use tidemark_test_support::Kind;
 
 use crate::place::Place;
 use crate::servers::run_script;
+use crate::stores::Dump;
 
 /// A kind of store on a server.
 #[derive(Debug, Clone, Copy)]
@@ -30,9 +29,6 @@ pub struct ServerStore {
     /// What nobody should do: rows gone, altered, and raised above every version to come.
     damage: fn(&str, &str),
 }
-
-/// Table → lines.
-pub type Dump = BTreeMap<String, Vec<String>>;
 
 /// All kinds.
 pub const SERVER_STORES: [ServerStore; 4] = [

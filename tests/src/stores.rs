@@ -61,8 +61,27 @@ pub fn content_tables(connection: &Connection) -> Vec<String> {
     statement.query_map([], |row| row.get(0)).expect("a query without parameters").map(|name| name.expect("a text")).collect()
 }
 
-/// Every cell of every content table of a store but those of `without`: table → sorted lines.
-pub fn dump(data: &Path, file: &str, without: &[&str]) -> BTreeMap<String, Vec<String>> {
+/// Table → sorted lines.
+pub type Dump = BTreeMap<String, Vec<String>>;
+
+/// Says the first difference of two stores instead of printing everything.
+///
+/// # Panics
+/// At that difference, or when there are fewer than `rows_min` rows to compare.
+pub fn assert_same(found: &Dump, expected: &Dump, rows_min: usize, when: &str) {
+    assert!(expected.values().map(Vec::len).sum::<usize>() >= rows_min, "{when}: hardly anything to compare");
+    for (table, rows) in expected {
+        let others = found.get(table).unwrap_or_else(|| panic!("{when}: no table {table}"));
+        for (one, two) in others.iter().zip(rows) {
+            assert_eq!(one, two, "{when}: {table}");
+        }
+        assert_eq!(others.len(), rows.len(), "{when}: rows of {table}");
+    }
+    assert_eq!(found.len(), expected.len(), "{when}: tables");
+}
+
+/// Every cell of every content table of a store but those of `without`.
+pub fn dump(data: &Path, file: &str, without: &[&str]) -> Dump {
     let connection = open(data, file);
     let tables = content_tables(&connection);
     tables.into_iter().map(|table| (table.clone(), dump_table(&connection, &table, without))).collect()

@@ -5,20 +5,18 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use serde_json::json;
-use tidemark_log::{LogIdentity, Share};
 use tidemark_pipelines::engine::BatchLimits;
-use tidemark_sink_core::port::StoreReport;
-use tidemark_sink_core::{Applied, Role, Sink, SinkBatch, SinkError, StorePosition};
+use tidemark_sink_core::{Role, SinkError};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::place::Place;
-use crate::store::{Content, MemorySink};
+use crate::store::{Content, Hindrance};
 use crate::thing::insert;
 
-/// A store that is emptied at every opening after somebody has said so.
+/// Empties a store at every opening after somebody has said so.
 struct Emptied {
-    inner: MemorySink,
+    content: Arc<Mutex<Content>>,
     said: watch::Receiver<u64>,
     opened: Arc<AtomicU32>,
     /// Says it once more when a batch is applied.
@@ -26,41 +24,20 @@ struct Emptied {
 }
 
 #[async_trait]
-impl Sink for Emptied {
-    fn role(&self) -> Role {
-        self.inner.role()
-    }
-
-    async fn open(&mut self, log: LogIdentity, share: &Share) -> Result<Vec<StorePosition>, SinkError> {
+impl Hindrance for Emptied {
+    fn open(&mut self) -> Result<(), SinkError> {
         self.opened.fetch_add(1, Ordering::SeqCst);
         if self.said.has_changed().unwrap() {
             self.said.mark_unchanged();
-            self.inner.reset().await?;
+            *self.content.lock().unwrap() = Content::default();
         }
-        self.inner.open(log, share).await
+        Ok(())
     }
 
-    async fn apply(&mut self, batch: &SinkBatch) -> Result<Applied, SinkError> {
+    async fn apply(&mut self) {
         if let Some(says) = self.says.take() {
             says.send_modify(|times| *times += 1);
         }
-        self.inner.apply(batch).await
-    }
-
-    async fn positions(&self) -> Result<Vec<StorePosition>, SinkError> {
-        self.inner.positions().await
-    }
-
-    async fn filled_from(&self) -> Result<Option<LogIdentity>, SinkError> {
-        self.inner.filled_from().await
-    }
-
-    async fn check(&self, log: LogIdentity) -> StoreReport {
-        self.inner.check(log).await
-    }
-
-    async fn reset(&mut self) -> Result<(), SinkError> {
-        self.inner.reset().await
     }
 
     fn reopen(&self) -> Option<watch::Receiver<u64>> {
@@ -79,9 +56,9 @@ async fn a_store_that_is_emptied_is_filled_again_at_rest_and_at_work() {
     let content: Arc<Mutex<Content>> = Arc::default();
     let (says, said) = watch::channel(0);
     let opened = Arc::new(AtomicU32::new(0));
-    let inner = *place.sink(Role::Relational, &content);
     // The first batch is under way when it is said for the first time.
-    let sink = Emptied { inner, said, opened: Arc::clone(&opened), says: Some(says.clone()) };
+    let emptied = Emptied { content: Arc::clone(&content), said, opened: Arc::clone(&opened), says: Some(says.clone()) };
+    let sink = place.sink(Role::Relational, &content).hindered(emptied);
     let mut pipeline = place.pipeline.clone();
     pipeline.shutdown = CancellationToken::new();
     let filled = async |openings: u32, rows: usize| {

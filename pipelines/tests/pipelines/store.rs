@@ -10,6 +10,7 @@ use tidemark_log::{LogIdentity, Share};
 use tidemark_schemas::json::row_to_json;
 use tidemark_sink_core::port::StoreReport;
 use tidemark_sink_core::{Applied, RejectedRow, Role, Sink, SinkBatch, SinkError, StorePosition};
+use tokio::sync::watch;
 
 use crate::chaos::Chaos;
 
@@ -40,6 +41,11 @@ pub(crate) trait Hindrance: Send + Sync {
 
     /// Before a batch is applied, as long as it likes.
     async fn apply(&mut self) {}
+
+    /// Changes when the store is to be opened anew.
+    fn reopen(&self) -> Option<watch::Receiver<u64>> {
+        None
+    }
 }
 
 /// Nothing in the way.
@@ -175,5 +181,9 @@ impl Sink for MemorySink {
     async fn reset(&mut self) -> Result<(), SinkError> {
         *self.content.lock().unwrap() = Content::default();
         Ok(())
+    }
+
+    fn reopen(&self) -> Option<watch::Receiver<u64>> {
+        self.hindrance.reopen()
     }
 }
