@@ -144,10 +144,12 @@ async fn answers_that_are_lost_do_no_harm() {
     }
     let expected = customers(&server, "straight_").await;
     // What was applied, or not, and the client is told nothing, or told to try again: it does so by itself on 14, not on 4.
-    for fault in ["after 4 Timeout expired", "before 4 Timeout expired", "after 14 gone", "after 8 Rate limiting exceeded"] {
-        // Each round another of the calls that write goes wrong, until there is none left.
+    let faults = ["after 4 Timeout expired", "before 4 Timeout expired", "after 14 gone", "after 8 Rate limiting exceeded"];
+    for (kind, fault) in faults.iter().enumerate() {
+        // Each round another of the calls that write goes wrong, until there is none left. Each is on a store of its own: one that
+        // was emptied has its partitions already and writes less.
         for number in 0.. {
-            let prefix = format!("cut_{number}_");
+            let prefix = format!("cut_{kind}_{number}_");
             let mut cut = sink(options(&server, &prefix), &fixture);
             cut.open(LOG, &Share::All).await.unwrap();
             let faults = server.folder().join("faults");
