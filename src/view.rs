@@ -80,7 +80,7 @@ impl View {
                 bar.set_length(file.bytes_total);
                 bar.set_position(file.bytes_done);
                 bar.set_prefix(if file.pass == 1 { "checking" } else { "reading" });
-                bar.set_message(file.path);
+                bar.set_message(file.path.escape_debug().to_string());
             }
         }
         if let Some((_, bar)) = current {

@@ -9,7 +9,7 @@ use crate::envelope::Envelope;
 use crate::forms::{Forms, hint};
 use crate::options::{Part, Selection};
 use crate::splitter::Outline;
-use crate::tree::{Signature, Tree};
+use crate::tree::{Signature, Tree, split};
 
 /// Start of the paths of initial files.
 pub(crate) const INITIAL: &str = "initial/";
@@ -66,15 +66,7 @@ impl Candidate {
 pub(crate) fn list(tree: &Tree, forms: &Forms, selection: &Selection) -> io::Result<Vec<Candidate>> {
     let mut found = Lister { tree, forms, found: Vec::new() };
     if !matches!(selection.part, Part::Incremental { .. }) {
-        found.files("initial", &Place::Misplaced { initial: true })?;
-        found.files("initial/common", &Place::Initial { institution: None })?;
-        found.files("initial/institutions", &Place::Misplaced { initial: true })?;
-        for entry in tree.entries("initial/institutions")? {
-            let place = Place::Initial { institution: Some(entry.name.clone()) };
-            if entry.is_dir {
-                found.files(&format!("initial/institutions/{}", entry.name), &place)?;
-            }
-        }
+        found.initial()?;
     }
     if !matches!(selection.part, Part::Initial) {
         found.pending(selection)?;
@@ -93,9 +85,11 @@ pub(crate) fn sort(found: &mut [Candidate]) {
 pub(crate) fn refusal(candidate: &Candidate, forms: &Forms) -> Option<String> {
     match &candidate.place {
         Place::Misplaced { initial: true } => {
-            Some("files stand in initial/common/ or initial/institutions/<code>/; move it there".to_owned())
+            Some("files stand in initial/common/ or initial/institutions/<code>/, in no folder below; move it there".to_owned())
         }
-        Place::Misplaced { initial: false } => Some("files stand in incremental/pending/<YYYY-MM-DD>/; move it there".to_owned()),
+        Place::Misplaced { initial: false } => {
+            Some("files stand in incremental/pending/<YYYY-MM-DD>/, in no folder below; move it there".to_owned())
+        }
         _ if candidate.entity.is_none() => {
             Some(format!("its name says not what it holds; a name starts with one of: {}", forms.stems()))
         }
@@ -127,35 +121,63 @@ struct Lister<'l> {
 }
 
 impl Lister<'_> {
+    fn initial(&mut self) -> io::Result<()> {
+        let misplaced = Place::Misplaced { initial: true };
+        let mut astray = self.files("initial", &misplaced)?;
+        astray.retain(|folder| !matches!(folder.as_str(), "initial/common" | "initial/institutions"));
+        astray.extend(self.files("initial/common", &Place::Initial { institution: None })?);
+        for folder in self.files("initial/institutions", &misplaced)? {
+            let institution = Some(split(&folder).1.to_owned());
+            astray.extend(self.files(&folder, &Place::Initial { institution })?);
+        }
+        self.astray(astray, &misplaced)
+    }
+
     fn pending(&mut self, selection: &Selection) -> io::Result<()> {
         const PENDING: &str = "incremental/pending";
-        let only = match &selection.part {
-            Part::Incremental { date } => date.as_deref(),
-            Part::All | Part::Initial => None,
-        };
-        if only.is_none() {
-            self.files(PENDING, &Place::Misplaced { initial: false })?;
-        }
-        for entry in self.tree.entries(PENDING)? {
-            if !entry.is_dir || only.is_some_and(|only| only != entry.name) {
-                continue;
+        let misplaced = Place::Misplaced { initial: false };
+        let folders = match &selection.part {
+            Part::Incremental { date: Some(only) } => {
+                let of_date = self.tree.entries(PENDING)?.into_iter().filter(|entry| entry.is_dir && entry.name == *only);
+                of_date.map(|entry| format!("{PENDING}/{}", entry.name)).collect()
             }
-            let place = match crate::convert::time::date(&entry.name) {
-                Some(_) => Place::Incremental { date: entry.name.clone() },
-                None => Place::Misplaced { initial: false },
-            };
-            self.files(&format!("{PENDING}/{}", entry.name), &place)?;
+            _ => self.files(PENDING, &misplaced)?,
+        };
+        let mut astray = Vec::new();
+        for folder in folders {
+            match split(&folder).1 {
+                date if crate::convert::time::date(date).is_some() => {
+                    let date = date.to_owned();
+                    astray.extend(self.files(&folder, &Place::Incremental { date })?);
+                }
+                _ => astray.push(folder),
+            }
+        }
+        self.astray(astray, &misplaced)
+    }
+
+    /// Folders in which nothing is read, with all below them: what was dropped there must not lie unseen.
+    fn astray(&mut self, mut folders: Vec<String>, place: &Place) -> io::Result<()> {
+        while let Some(folder) = folders.pop() {
+            folders.extend(self.files(&folder, place)?);
         }
         Ok(())
     }
 
-    fn files(&mut self, folder: &str, place: &Place) -> io::Result<()> {
+    /// Takes the files of a folder; returns the paths of the folders in it.
+    fn files(&mut self, folder: &str, place: &Place) -> io::Result<Vec<String>> {
+        let mut folders = Vec::new();
         for entry in self.tree.entries(folder)? {
+            let path = format!("{folder}/{}", entry.name);
             let name = entry.name.to_lowercase();
             if !name.ends_with(".json") || name.ends_with(".result.json") {
+                if entry.is_dir {
+                    folders.push(path);
+                } else if entry.is_link {
+                    self.tree.pass_over(&path, "links are not followed; put the folder or file itself there");
+                }
                 continue;
             }
-            let path = format!("{folder}/{}", entry.name);
             let signature = match self.tree.signature(&path) {
                 Ok(signature) => signature,
                 // Gone since the folder was read.
@@ -166,6 +188,6 @@ impl Lister<'_> {
             let (order, entity) = form.map_or((0, None), |form| (form.reading_order(), Some(form.entity.name.clone())));
             self.found.push(Candidate { path, place: place.clone(), signature, entity, order });
         }
-        Ok(())
+        Ok(folders)
     }
 }

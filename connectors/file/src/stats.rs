@@ -138,9 +138,15 @@ impl fmt::Display for Statistics {
             }
             writeln!(out)?;
         }
+        if self.files_read == 0 && self.files_unchanged == 0 {
+            writeln!(
+                out,
+                "  no file was waiting; what a running `tidemark up` has taken in stands in the .result.json beside it"
+            )?;
+        }
         writeln!(out, "{RULE}")?;
         for file in &self.files {
-            write!(out, "  {}: read {}, ", file.path, file.read)?;
+            write!(out, "  {}: read {}, ", Printable(&file.path), file.read)?;
             let Decided { inserted, updated, deleted, unchanged, rejected } = file.decided;
             if self.dry_run {
                 write!(out, "would be published {}", file.publishable)?;
@@ -149,14 +155,26 @@ impl fmt::Display for Statistics {
             }
             write!(out, ", rejected {rejected}, warnings {}", file.warnings)?;
             match (&file.failed, &file.repeats_of) {
-                (Some(failed), _) => writeln!(out, "; failed: {failed}")?,
-                (None, Some(first)) => writeln!(out, "; repeats {first}: nothing changed")?,
+                (Some(failed), _) => writeln!(out, "; failed: {}", Printable(failed))?,
+                (None, Some(first)) => writeln!(out, "; repeats {}: nothing changed", Printable(first))?,
                 (None, None) => writeln!(out)?,
             }
             for rejection in &file.rejections {
-                let key = rejection.key.as_deref().unwrap_or("");
-                writeln!(out, "    record {}: {} {key} {}", rejection.index, rejection.reason, rejection.detail)?;
+                let key = Printable(rejection.key.as_deref().unwrap_or(""));
+                writeln!(out, "    record {}: {} {key} {}", rejection.index, rejection.reason, Printable(&rejection.detail))?;
             }
+        }
+        Ok(())
+    }
+}
+
+/// A text from outside, made fit for a terminal: what would move its cursor is shown as an escape.
+struct Printable<'t>(&'t str);
+
+impl fmt::Display for Printable<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for character in self.0.chars() {
+            if character.is_control() { write!(out, "{}", character.escape_default())? } else { write!(out, "{character}")? }
         }
         Ok(())
     }
@@ -238,7 +256,7 @@ mod tests {
             decided: Decided { unchanged: 1, rejected: 2, ..Decided::default() },
             ..FileReport::default()
         });
-        statistics.add(FileReport { path: "c".into(), failed: Some("empty".into()), ..FileReport::default() });
+        statistics.add(FileReport { path: "客\u{1b}[2J\n".into(), failed: Some("empty".into()), ..FileReport::default() });
         insta::assert_snapshot!(statistics, @r"
         ==================================================
         导入统计:
@@ -254,7 +272,7 @@ mod tests {
         ==================================================
           a: read 2, inserted 2, updated 0, deleted 0, unchanged 0, rejected 0, warnings 0
           b: read 3, inserted 0, updated 0, deleted 0, unchanged 1, rejected 2, warnings 0
-          c: read 0, inserted 0, updated 0, deleted 0, unchanged 0, rejected 0, warnings 0; failed: empty
+          客\u{1b}[2J\n: read 0, inserted 0, updated 0, deleted 0, unchanged 0, rejected 0, warnings 0; failed: empty
         ");
         assert_eq!(statistics.sum().read, 5);
     }

@@ -3,10 +3,12 @@
 //! Guarantees: paths are relative, with `/`; a symlink is never followed at the last step and cannot lead out of the root on the
 //! way; opening never blocks (a FIFO is refused); a rename never replaces what is there. Relies on `cap-std` for containment.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, BufRead};
 use std::os::fd::AsFd;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 use cap_std::ambient_authority;
 use cap_std::fs::{Dir, DirBuilder, DirBuilderExt, MetadataExt, OpenOptions, OpenOptionsExt};
@@ -31,6 +33,8 @@ pub(crate) struct Signature {
 #[derive(Debug)]
 pub(crate) struct Tree {
     root: Dir,
+    /// What was said to be passed over, so that it is said once and not at each look.
+    passed_over: Mutex<BTreeSet<String>>,
 }
 
 /// One entry of a folder.
@@ -38,6 +42,7 @@ pub(crate) struct Tree {
 pub(crate) struct Entry {
     pub(crate) name: String,
     pub(crate) is_dir: bool,
+    pub(crate) is_link: bool,
 }
 
 impl Tree {
@@ -53,7 +58,7 @@ impl Tree {
 
     /// Opens the root as it is.
     pub(crate) fn look_into(root: &Path) -> io::Result<Self> {
-        Ok(Self { root: Dir::open_ambient_dir(root, ambient_authority())? })
+        Ok(Self { root: Dir::open_ambient_dir(root, ambient_authority())?, passed_over: Mutex::default() })
     }
 
     /// Makes a folder with all above it.
@@ -75,16 +80,27 @@ impl Tree {
         let mut entries = Vec::new();
         for entry in read {
             let entry = entry?;
-            let Ok(name) = entry.file_name().into_string() else {
-                tracing::warn!(folder = path, "a file name is not UTF-8; the file is passed over");
-                continue;
+            let name = match entry.file_name().into_string() {
+                Ok(name) => name,
+                Err(name) => {
+                    self.pass_over(&format!("{path}/{}", name.display()), "its name is not UTF-8; give it another one");
+                    continue;
+                }
             };
             if !name.starts_with('.') {
-                entries.push(Entry { name, is_dir: entry.file_type()?.is_dir() });
+                let kind = entry.file_type()?;
+                entries.push(Entry { name, is_dir: kind.is_dir(), is_link: kind.is_symlink() });
             }
         }
         entries.sort_by(|one, other| one.name.cmp(&other.name));
         Ok(entries)
+    }
+
+    /// Says, the first time, that what stands at `path` is not looked at.
+    pub(crate) fn pass_over(&self, path: &str, why: &str) {
+        if self.passed_over.lock().unwrap_or_else(PoisonError::into_inner).insert(path.to_owned()) {
+            tracing::warn!(path, why, "passed over in the import root");
+        }
     }
 
     /// The state of a file, links not followed.

@@ -171,6 +171,27 @@ async fn files_that_fail_whole() {
 }
 
 #[tokio::test]
+async fn files_in_folders_below_are_not_left_lying() {
+    let mut shop = Shop::new().await;
+    let file = envelope("INSERT", &[customer(1)]);
+    for folder in [format!("{PENDING}/morning"), format!("{PENDING}/morning/a"), "incremental/pending/tomorrow/a".to_owned()] {
+        let name = format!("customers_{}_add.json", folder.len());
+        shop.drop_file(&format!("{folder}/{name}"), &file);
+        shop.run().await;
+        // Its folder names no date, so it goes under that of the clock.
+        let result = shop.result(&format!("incremental/failed/2096-10-02/{name}"));
+        assert!(result["failed"].as_str().unwrap().contains("in no folder below; move it there"), "{folder}: {result}");
+    }
+    for folder in ["initial/common/old", "initial/institutions/BJ-HA-001/old/older", "initial/other"] {
+        shop.drop_file(&format!("{folder}/customers.json"), json!([customer(1)]).to_string());
+        shop.run().await;
+        let result = shop.result(&format!("{folder}/customers.json"));
+        assert!(result["failed"].as_str().unwrap().contains("initial/institutions/<code>/"), "{folder}: {result}");
+    }
+    assert_eq!(shop.fold.numbers.len(), 0);
+}
+
+#[tokio::test]
 async fn a_young_broken_file_is_waited_for_and_holds_back_its_entity() {
     let mut shop = Shop::new().await;
     let whole = envelope("INSERT", &[customer(1)]);

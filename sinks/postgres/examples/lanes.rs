@@ -1,4 +1,4 @@
-//! How fast rows land, and what that costs this process: `speed URL ROWS LANES [narrow|referring]`, in a schema of its own.
+//! How fast rows land, and what that costs this process: `lanes URL ROWS LANES [narrow|referring]`, in a schema of its own.
 //!
 //! Inserts ROWS rows of eight columns in batches as the engine makes them, then updates all of them, then repeats the update.
 //! `referring` has three of the columns indexed, as references are.
@@ -23,7 +23,7 @@ const TICKS: f64 = 100.0;
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
     let [_, url, rows, lanes, rest @ ..] = arguments.as_slice() else {
-        eprintln!("speed URL ROWS LANES [narrow|referring]");
+        eprintln!("lanes URL ROWS LANES [narrow|referring]");
         std::process::exit(2);
     };
     let referring = rest.first().is_some_and(|kind| kind == "referring");
