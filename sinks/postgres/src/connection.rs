@@ -83,7 +83,7 @@ impl Connection {
     }
 
     /// The same for one that takes as long as it takes.
-    pub(crate) async fn run_patiently(&mut self, sql: String) -> Result<(), Failure> {
+    pub(crate) async fn run_patiently(&mut self, sql: &str) -> Result<(), Failure> {
         let sql = format!("SET statement_timeout = 0; {sql}; SET statement_timeout = {}", self.answer_timeout.as_millis());
         sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut self.inner).await?;
         Ok(())

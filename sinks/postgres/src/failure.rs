@@ -79,6 +79,12 @@ impl Failure {
         (class_of(&code).0 == Class::Data).then(|| format!("{} (SQLSTATE {code})", error.message()))
     }
 
+    /// Whether two have made something of one name at the same time: `IF NOT EXISTS` does not see what is not committed.
+    pub(crate) fn is_of_two_makers(&self) -> bool {
+        let Self::Server(sqlx::Error::Database(error)) = self else { return false };
+        error.is_unique_violation() && error.table() == Some("pg_class")
+    }
+
     /// Gives the error its class and names the place.
     pub(crate) fn classify(self, place: &str, step: &str) -> SinkError {
         let step = format!("{step} {place}");

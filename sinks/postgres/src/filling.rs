@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use crate::connection::Server;
+use crate::connection::{Connection, Server};
 use crate::failure::Failure;
 
 /// A first fill is over when no batch comes for this long, or so many in a row were this small: a store that lags gets full
@@ -88,10 +88,19 @@ async fn settle(
     postponed
 }
 
+/// Makes an index unless it is there. A worker that was overtaken may be making it at this moment: then the server refuses ours
+/// once that is done, and the second time it is there.
+pub(crate) async fn make_index(connection: &mut Connection, statement: &str) -> Result<(), Failure> {
+    match connection.run_patiently(statement).await {
+        Err(failure) if failure.is_of_two_makers() => connection.run_patiently(statement).await,
+        made => made,
+    }
+}
+
 async fn build(server: &Server, postponed: &mut VecDeque<String>, called: &mut oneshot::Receiver<()>) -> Result<(), Failure> {
     let mut connection = server.connect().await?;
     while let Some(statement) = postponed.pop_front() {
-        connection.run_patiently(statement).await?;
+        make_index(&mut connection, &statement).await?;
         // Called, or the sink is gone.
         if !matches!(called.try_recv(), Err(oneshot::error::TryRecvError::Empty)) {
             break;

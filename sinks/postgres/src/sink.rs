@@ -15,7 +15,7 @@ use tidemark_sink_core::{Applied, Role, Sink, SinkBatch, SinkError, StorePositio
 use crate::apply::{self, Standing};
 use crate::connection::{Connection, Server};
 use crate::failure::Failure;
-use crate::filling::Filling;
+use crate::filling::{Filling, make_index};
 use crate::migrate::Inventory;
 use crate::options::PostgresOptions;
 use crate::table::Table;
@@ -94,8 +94,8 @@ impl PostgresSink {
                 postponed.extend(statements);
                 continue;
             }
-            for statement in statements {
-                connection.run_patiently(statement).await?;
+            for statement in &statements {
+                make_index(connection, statement).await?;
             }
         }
         Ok(postponed)

@@ -91,6 +91,33 @@ async fn a_worker_that_was_stopped_in_mid_batch_does_not_hold_up_its_successor()
 }
 
 #[tokio::test]
+async fn an_index_that_another_worker_is_making_is_no_fault() {
+    let Some(url) = Kind::Postgres.address("an_index_that_another_worker_is_making_is_no_fault") else { return };
+    let fixture = fixture();
+    let store = Store::fresh(&url, fixture.catalog());
+    let mut sink = store.sink();
+    sink.open(LOG, &Share::All).await.unwrap();
+    sink.apply(&batch(&fixture, 0, 0, "A")).await.unwrap();
+    // Before it has made its indexes.
+    drop(sink);
+    let mut other = store.connection().await;
+    let (name, statement) = crate::ddl::indexes(fixture.catalog().entity("customer").unwrap()).swap_remove(0);
+    sqlx::raw_sql(sqlx::AssertSqlSafe(format!("BEGIN; {statement}"))).execute(&mut other).await.unwrap();
+    let mut successor = store.sink();
+    let opening = tokio::spawn(async move { successor.open(LOG, &Share::All).await });
+    let waiting = format!("SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%INDEX%{name}%'");
+    let waits = async {
+        while store.query(&waiting).await.is_empty() {
+            assert!(!opening.is_finished(), "the other one has not made it yet");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), waits).await.expect("the successor waits for the other one");
+    sqlx::raw_sql("COMMIT").execute(&mut other).await.unwrap();
+    opening.await.unwrap().unwrap();
+}
+
+#[tokio::test]
 async fn a_server_that_ends_connections_is_unavailable_and_then_goes_on() {
     let name = "a_server_that_ends_connections_is_unavailable_and_then_goes_on";
     let Some(url) = Kind::Postgres.address(name) else { return };
