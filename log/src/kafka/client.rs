@@ -116,11 +116,21 @@ impl Settings {
         instance: Option<&str>,
         context: C,
     ) -> Result<BaseConsumer<C>, LogError> {
-        let helpful = [("group.protocol", "consumer"), ("fetch.error.backoff.ms", "50"), ("retry.backoff.ms", "20")];
+        // The classic protocol gives a worker that was killed its share back as soon as its next process joins under the same
+        // instance id; the newer one lets it wait until the old session has ended.
+        let helpful = [
+            ("group.protocol", "classic"),
+            // how late a member learns that something moves
+            ("heartbeat.interval.ms", "1000"),
+            ("fetch.error.backoff.ms", "50"),
+            ("retry.backoff.ms", "20"),
+        ];
         let firm = [("group.id", group), ("enable.auto.commit", "false"), ("allow.auto.create.topics", "false")];
         let mut config = self.config(&helpful, &firm);
-        if config.get("group.protocol") == Some("classic") {
-            config.set("partition.assignment.strategy", "cooperative-sticky");
+        match config.get("group.protocol") {
+            Some("classic") => _ = config.set("partition.assignment.strategy", "cooperative-sticky"),
+            // There the brokers say how often.
+            _ => _ = config.remove("heartbeat.interval.ms"),
         }
         if let Some(instance) = instance {
             config.set("group.instance.id", instance);
@@ -167,7 +177,15 @@ impl Settings {
 
 /// Without what speaks only to members of a group: the library refuses some of it elsewhere.
 fn without_membership(mut config: ClientConfig) -> ClientConfig {
-    for name in ["group.protocol", "group.remote.assignor", "group.instance.id", "partition.assignment.strategy"] {
+    const ONLY_MEMBERS: [&str; 6] = [
+        "group.protocol",
+        "group.remote.assignor",
+        "group.instance.id",
+        "partition.assignment.strategy",
+        "session.timeout.ms",
+        "heartbeat.interval.ms",
+    ];
+    for name in ONLY_MEMBERS {
         config.remove(name);
     }
     config

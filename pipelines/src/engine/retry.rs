@@ -12,8 +12,9 @@ use super::failure::Class;
 
 /// First pause after something was unavailable: short, since most such things are over at once (a lock, a restart).
 const UNAVAILABLE_FIRST: Duration = Duration::from_millis(100);
-/// Longest such pause: how late a store that came back is noticed at the most.
-const UNAVAILABLE_LONGEST: Duration = Duration::from_secs(5);
+/// Longest such pause: how late a store that came back is noticed at the most. With the opening of the store and a batch it must stay
+/// below the five seconds in which work goes on.
+const UNAVAILABLE_LONGEST: Duration = Duration::from_secs(2);
 /// First pause after a fault that a retry will hardly mend.
 const FATAL_FIRST: Duration = Duration::from_secs(1);
 /// Longest such pause.
