@@ -5,7 +5,7 @@
 //! through the log and through their stores. Only the stage that does the work says how far it is, so nothing is done too early.
 //!
 //! Given up at once when a stage of ours fails by what waiting does not mend; after the patience that is allowed when one stays
-//! unavailable, or when one of another process has work and does not move.
+//! unavailable, or the log does, or when one of another process has work and does not move.
 
 use std::collections::BTreeMap;
 use std::future::pending;
@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use tidemark_log::LogError;
 use tidemark_pipelines::status::StageState;
 use tidemark_sink_core::{Role, SinkError};
 use tokio::time::{Instant, Interval};
@@ -20,7 +21,7 @@ use tokio::time::{Instant, Interval};
 use crate::configuration::stores::Store;
 use crate::exit::UnavailableError;
 use crate::session::Session;
-use crate::workplace::partitions_of;
+use crate::workplace::{extent, partitions_of};
 use crate::{stages, stores};
 
 /// Between two looks at the board or at another process's store.
@@ -36,13 +37,41 @@ pub(crate) async fn wait(session: &Session, patience: Duration) -> Result<()> {
     }
 }
 
+/// Looks again from the start when the log was away for a while.
 async fn everything(session: &Session, patience: Duration) -> Result<()> {
+    loop {
+        match all_passed(session, patience).await {
+            Err(error) if is_away(&error) => log_back(session, patience, error).await?,
+            ended => return ended,
+        }
+    }
+}
+
+/// Waits until the log answers again; the error where it does not for longer than `patience`.
+async fn log_back(session: &Session, patience: Duration, error: anyhow::Error) -> Result<()> {
+    let since = Instant::now();
+    let mut looks = tokio::time::interval(LOOK_INTERVAL * 10);
+    while extent(&*session.pipeline.log).await.is_err() {
+        if since.elapsed() > patience {
+            return Err(error);
+        }
+        looks.tick().await;
+    }
+    Ok(())
+}
+
+/// Whether the log is the cause, and may come back.
+pub(crate) fn is_away(error: &anyhow::Error) -> bool {
+    matches!(error.chain().find_map(|cause| cause.downcast_ref()), Some(LogError::Unavailable { .. }))
+}
+
+async fn all_passed(session: &Session, patience: Duration) -> Result<()> {
     let claims = &session.claims;
     loop {
         if claims.runs(stages::CONNECTOR) {
             connector_quiet(session).await;
         }
-        let appended = *session.pipeline.log.appended().borrow();
+        let before = extent(&*session.pipeline.log).await?;
         let mut waited_for = claims.own.clone();
         waited_for.retain(|stage| *stage != stages::CONNECTOR);
         // The fold's positions are in the log, whoever runs it.
@@ -51,8 +80,7 @@ async fn everything(session: &Session, patience: Duration) -> Result<()> {
         }
         session.pipeline.caught_up(&waited_for).await.context("waiting for fold and sinks")?;
         others_caught_up(session, patience).await?;
-        let unchanged = *session.pipeline.log.appended().borrow() == appended;
-        if unchanged && (!claims.runs(stages::CONNECTOR) || is_quiet(session)) {
+        if extent(&*session.pipeline.log).await? == before && (!claims.runs(stages::CONNECTOR) || is_quiet(session)) {
             return Ok(());
         }
     }
@@ -162,12 +190,23 @@ async fn fold_elsewhere_stuck(session: &Session, patience: Duration) -> Result<(
     let mut looks = tokio::time::interval(LOOK_INTERVAL * 10);
     loop {
         looks.tick().await;
-        let positions = session.pipeline.log.positions(stages::FOLD).await.context("asking where the fold stands")?;
+        let asked = async {
+            let ends = ends_of(session, |entity| session.workplace.topics.changes(entity)).await?;
+            let positions = session.pipeline.log.positions(stages::FOLD).await.context("asking where the fold stands")?;
+            anyhow::Ok((ends, positions))
+        };
+        let (ends, positions) = match asked.await {
+            Err(error) if is_away(&error) => {
+                movement.stands_still()?;
+                continue;
+            }
+            asked => asked?,
+        };
         let next = |end: &End| {
             let found = positions.iter().find(|(topic, partition, _)| **topic == *end.topic && *partition == end.partition);
             found.map_or(0, |(_, _, next)| *next)
         };
-        if ends_of(session, |entity| session.workplace.topics.changes(entity)).await?.iter().all(|end| next(end) >= end.offset) {
+        if ends.iter().all(|end| next(end) >= end.offset) {
             movement = Movement::new(stage, holder, patience);
         } else {
             movement.stands_at(positions.iter().map(|(_, _, next)| next).sum())?;
@@ -191,9 +230,12 @@ async fn ends_of(session: &Session, topic_of: impl Fn(&str) -> Arc<str>) -> Resu
     for entity in session.workplace.catalog.entities() {
         let topic = topic_of(&entity.name);
         for partition in 0..partitions_of(&topics, &topic) {
-            let offset = log.bounds(&topic, partition).await?.end;
-            ends.push(End { entity: entity.name.clone(), topic: Arc::clone(&topic), partition, offset });
+            ends.push(End { entity: entity.name.clone(), topic: Arc::clone(&topic), partition, offset: 0 });
         }
+    }
+    let places: Vec<_> = ends.iter().map(|end| (Arc::clone(&end.topic), end.partition)).collect();
+    for (end, offset) in ends.iter_mut().zip(log.ends(&places).await?) {
+        end.offset = offset;
     }
     Ok(ends)
 }

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use tidemark_connector_core::progress;
 use tidemark_log::embedded::{EmbeddedLog, EmbeddedOptions};
 use tidemark_log::kafka::{KafkaLog, KafkaOptions};
-use tidemark_log::{Log, Topics};
+use tidemark_log::{Log, LogError, Topics};
 use tidemark_schemas::Catalog;
 
 use crate::arguments::Common;
@@ -129,6 +129,13 @@ impl OpenLog {
 /// How many partitions a topic has; none when it is not there. `topics` as the log lists them.
 pub(crate) fn partitions_of(topics: &[(String, u32)], topic: &str) -> u32 {
     topics.iter().find(|(name, _)| name == topic).map_or(0, |(_, count)| *count)
+}
+
+/// How much was ever appended to all topics: it rises with every append, whoever makes it.
+pub(crate) async fn extent(log: &dyn Log) -> Result<u64, LogError> {
+    let topics = log.topics().await?;
+    let places = topics.iter().flat_map(|(topic, partitions)| (0..*partitions).map(|partition| (Arc::from(&**topic), partition)));
+    Ok(log.ends(&places.collect::<Vec<_>>()).await?.iter().sum())
 }
 
 fn load_catalog(folder: Option<&Path>) -> Result<Catalog> {
