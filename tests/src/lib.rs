@@ -6,17 +6,22 @@
 
 #![allow(clippy::panic, reason = "all of it is test code: what is not as it must be ends the test, with both sides named")]
 
+pub mod arena;
 pub mod binary;
 pub mod bulk;
+pub mod change;
 pub mod files;
 pub mod generator;
 pub mod judge;
 pub mod machine;
+pub mod on_servers;
 pub mod oracle;
 pub mod place;
 pub mod random;
+pub mod readers;
 pub mod results;
 pub mod running;
+pub mod runtime;
 pub mod second;
 pub mod server_stores;
 pub mod servers;

@@ -1,8 +1,17 @@
-//! What some tests need of the machine: mounts of their own.
+//! What some tests need of the machine: mounts of their own, and how busy it is.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+
+/// How many processes wanted a processor in the last minute for each one that there is; 1 where there was one for everybody. What
+/// takes a second on a quiet machine takes so many.
+pub fn times_busier_than_it_can_be() -> f64 {
+    let text = fs::read_to_string("/proc/loadavg").expect("Linux says its load");
+    let load: f64 = text.split(' ').next().and_then(|load| load.parse().ok()).expect("a number");
+    let processors = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
+    (load / processors as f64).max(1.0)
+}
 
 /// A mount that is taken away again when the test ends, however it ends.
 #[derive(Debug)]

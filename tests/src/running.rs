@@ -78,16 +78,7 @@ impl Running {
 
     /// CPU and memory so far, from `/proc`.
     pub fn usage(&self) -> Usage {
-        /// Linux counts CPU time in hundredths of a second for every program.
-        const TICK: Duration = Duration::from_millis(10);
-        let folder = PathBuf::from(format!("/proc/{}", self.child.id()));
-        let stat = fs::read_to_string(folder.join("stat")).expect("a running process");
-        let fields: Vec<&str> = stat.rsplit(") ").next().expect("a name in brackets").split(' ').collect();
-        let ticks: u32 = [11, 12].map(|index: usize| fields[index].parse::<u32>().expect("ticks")).iter().sum();
-        let status = fs::read_to_string(folder.join("status")).expect("a running process");
-        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a running process has memory");
-        let kilobytes: u64 = peak.trim().trim_end_matches(" kB").parse().expect("a number");
-        Usage { cpu: TICK * ticks, peak_bytes: kilobytes * 1024 }
+        usage_of(self.child.id())
     }
 }
 
@@ -101,6 +92,51 @@ impl Drop for Running {
         }
         let _ = fs::remove_file(&self.output);
     }
+}
+
+/// CPU and memory of a running process so far, from `/proc`.
+///
+/// # Panics
+/// When there is no such process.
+pub fn usage_of(process: u32) -> Usage {
+    let fields = stat(process).expect("a running process");
+    let status = fs::read_to_string(format!("/proc/{process}/status")).expect("a running process");
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a running process has memory");
+    let kilobytes: u64 = peak.trim().trim_end_matches(" kB").parse().expect("a number");
+    Usage { cpu: ticks(&fields, &[11, 12]), peak_bytes: kilobytes * 1024 }
+}
+
+/// CPU time so far of a process and all that come from it, those that have ended included.
+pub fn family_cpu(process: u32) -> Duration {
+    let all: Vec<(u32, Vec<String>)> = fs::read_dir("/proc")
+        .expect("Linux lists its processes")
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .filter_map(|id| Some((id, stat(id)?)))
+        .collect();
+    let mut family = vec![process];
+    let mut looked_at = 0;
+    while looked_at < family.len() {
+        let parent = family[looked_at].to_string();
+        family.extend(all.iter().filter(|(_, fields)| fields[1] == parent).map(|(id, _)| *id));
+        looked_at += 1;
+    }
+    // Their own times, and those of children that were waited for.
+    all.iter().filter(|(id, _)| family.contains(id)).map(|(_, fields)| ticks(fields, &[11, 12, 13, 14])).sum()
+}
+
+/// The fields of `/proc/<id>/stat` after the name; `None` for a process that is gone.
+fn stat(process: u32) -> Option<Vec<String>> {
+    let text = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    let fields = text.rsplit_once(") ")?.1;
+    Some(fields.split_whitespace().map(str::to_owned).collect())
+}
+
+/// The sum of these fields, which count time.
+fn ticks(fields: &[String], which: &[usize]) -> Duration {
+    /// Linux counts CPU time in hundredths of a second for every program.
+    const TICK: Duration = Duration::from_millis(10);
+    let ticks: u32 = which.iter().map(|index| fields[*index].parse::<u32>().expect("ticks")).sum();
+    TICK * ticks
 }
 
 fn next_number() -> u64 {

@@ -1,29 +1,67 @@
-//! A second source for keys that also come from files: publishes straight to the embedded log, through its library, while no
-//! `tidemark` runs.
+//! A second source for keys that also come from files: publishes straight to the log, through its library. The embedded log takes
+//! that while no `tidemark` runs, Kafka at any time.
 
-use std::borrow::Cow;
 use std::path::Path;
 
 use serde_json::Value;
 use tidemark_log::embedded::{EmbeddedLog, EmbeddedOptions};
+use tidemark_log::kafka::{KafkaLog, KafkaOptions};
 use tidemark_log::{Append, Log, Topics, partition};
-use tidemark_schemas::{Catalog, Change, Entity, Operation, codec, json, row};
+use tidemark_schemas::{Catalog, Change, Entity, Operation, codec, json};
 
+use crate::change;
 use crate::oracle::{Event, Meaning};
+use crate::runtime::finish;
 
 /// Name of the source.
 pub const SOURCE: &str = "crm";
+
+/// Which log.
+#[derive(Debug, Clone, Copy)]
+pub enum LogPlace<'a> {
+    /// The one of a data folder.
+    Embedded(&'a Path),
+    /// On Kafka.
+    Kafka {
+        /// `host:port`.
+        brokers: &'a str,
+        /// Before its topics.
+        prefix: &'a str,
+    },
+}
+
+impl<'a> From<&'a Path> for LogPlace<'a> {
+    fn from(data: &'a Path) -> Self {
+        Self::Embedded(data)
+    }
+}
+
+impl LogPlace<'_> {
+    fn topics(&self) -> Topics {
+        Topics::new(if let Self::Kafka { prefix, .. } = self { prefix } else { "tidemark" })
+    }
+
+    async fn open(&self) -> Box<dyn Log> {
+        match self {
+            Self::Embedded(data) => {
+                Box::new(EmbeddedLog::open(EmbeddedOptions::new(data.join("log.db"))).await.expect("the log opens"))
+            }
+            Self::Kafka { brokers, prefix } => {
+                Box::new(KafkaLog::open_existing(KafkaOptions::new(*brokers, *prefix)).await.expect("the log opens"))
+            }
+        }
+    }
+}
 
 /// Publishes the events in order; `first_seq` must be above every number used before.
 ///
 /// # Panics
 /// When the log refuses.
-pub fn publish(data: &Path, first_seq: u64, events: &[(Event, bool)]) {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
-    runtime.block_on(async {
-        let log = EmbeddedLog::open(EmbeddedOptions::new(data.join("log.db"))).await.expect("the log opens");
-        let catalog = Catalog::built_in();
-        let topics = Topics::new("tidemark");
+pub fn publish<'a>(place: impl Into<LogPlace<'a>>, first_seq: u64, events: &[(Event, bool)]) {
+    let place = place.into();
+    let (catalog, topics) = (Catalog::built_in(), place.topics());
+    finish(async {
+        let log = place.open().await;
         let counts = log.topics().await.expect("the log lists its topics");
         let mut append = Append::default();
         for (number, (event, snapshot)) in events.iter().enumerate() {
@@ -42,13 +80,12 @@ pub fn publish(data: &Path, first_seq: u64, events: &[(Event, bool)]) {
 ///
 /// # Panics
 /// When the log refuses.
-pub fn publish_garbage(data: &Path, entity: &str, key: &str) {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
-    runtime.block_on(async {
-        let log = EmbeddedLog::open(EmbeddedOptions::new(data.join("log.db"))).await.expect("the log opens");
+pub fn publish_garbage<'a>(place: impl Into<LogPlace<'a>>, entity: &str, key: &str) {
+    let place = place.into();
+    finish(async {
         let mut append = Append::default();
-        append.record(&Topics::new("tidemark").changes(entity), 0, key.as_bytes(), |out| out.extend_from_slice(b"no change"));
-        log.append(append).await.expect("the log takes any bytes");
+        append.record(&place.topics().changes(entity), 0, key.as_bytes(), |out| out.extend_from_slice(b"no change"));
+        place.open().await.append(append).await.expect("the log takes any bytes");
     });
 }
 
@@ -69,21 +106,7 @@ fn change_of<'e>(entity: &Entity, event: &'e Event, snapshot: bool, source_seq: 
         Meaning::Refused(_) => panic!("the second source sends nothing that must be refused"),
     };
     let row = given.map(|given| json::row_from_json(&entity.record, &given).expect("a canonical row"));
-    Change {
-        key: Cow::Borrowed(&event.key),
-        tenant: row.as_ref().and_then(|row| entity.tenant_of(row)).map(|tenant| Cow::Owned(tenant.to_owned())),
-        operation,
-        mask,
-        row_hash: row.as_ref().map_or(0, |row| row::hash(&entity.record, row)),
-        row,
-        source: Cow::Borrowed(SOURCE),
-        source_seq,
-        snapshot,
-        occurred_at: None,
-        ingested_at: 1_768_000_000_000_000,
-        event_id: tidemark_schemas::change::event_id(SOURCE, source_seq),
-        claim: Cow::Borrowed(""),
-    }
+    Change { operation, mask, snapshot, ..change::of(entity, &event.key, row, SOURCE, source_seq) }
 }
 
 /// The mask number of a dotted path.

@@ -45,7 +45,7 @@ pub const SERVER_STORES: [ServerStore; 4] = [
 ];
 
 /// The servers of all kinds of stores.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Servers {
     addresses: Vec<String>,
 }
@@ -57,15 +57,25 @@ impl Servers {
         Some(Self { addresses: addresses.into_iter().collect::<Option<_>>()? })
     }
 
-    fn address(&self, store: &ServerStore) -> &str {
-        let index = SERVER_STORES.iter().position(|known| known.role == store.role).expect("one of the list");
-        &self.addresses[index]
+    /// Where the server of this kind is.
+    ///
+    /// # Panics
+    /// When no store is kept by such a server.
+    pub fn address(&self, kind: Kind) -> &str {
+        &self.addresses[index(kind)]
+    }
+
+    /// The same with another server of this kind.
+    #[must_use]
+    pub fn with(mut self, kind: Kind, address: &str) -> Self {
+        address.clone_into(&mut self.addresses[index(kind)]);
+        self
     }
 
     /// Puts all these roles of a place on their servers, under this name.
     pub fn keep(&self, place: &mut Place, name: &str) {
         for store in &SERVER_STORES {
-            for (key, value) in (store.settings)(self.address(store), name) {
+            for (key, value) in (store.settings)(self.address(store.kind), name) {
                 place.set(&format!("TIDEMARK__SINKS__{}__{key}", store.role.to_uppercase()), &value);
             }
         }
@@ -73,13 +83,17 @@ impl Servers {
 
     /// What a store of this name holds.
     pub fn dump(&self, store: &ServerStore, name: &str) -> Dump {
-        (store.dump)(self.address(store), name)
+        (store.dump)(self.address(store.kind), name)
     }
 
     /// Does harm to it.
     pub fn damage(&self, store: &ServerStore, name: &str) {
-        (store.damage)(self.address(store), name);
+        (store.damage)(self.address(store.kind), name);
     }
+}
+
+fn index(kind: Kind) -> usize {
+    SERVER_STORES.iter().position(|store| store.kind == kind).unwrap_or_else(|| panic!("{} keeps no store", kind.name()))
 }
 
 /// A name for this place's log and stores that no other test has.

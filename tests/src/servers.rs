@@ -9,21 +9,30 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use tidemark_test_support::Kind;
 
-/// Runs `<script> ARGUMENTS…` of the server's folder by the interpreter that has its official client.
+/// `<script> ARGUMENTS…` of the server's folder by the interpreter that has its official client, not started.
 ///
 /// # Panics
-/// When there is no such interpreter or script.
-pub fn run_script(kind: Kind, script: &str, arguments: &[&str]) -> Output {
-    run_python(kind, &folder().join(kind.name()).join(script), arguments)
+/// When there is no such interpreter.
+pub fn script(kind: Kind, script: &str, arguments: &[&str]) -> Command {
+    python(kind, &folder().join(kind.name()).join(script), arguments)
 }
 
 /// The same for a script that stands elsewhere.
 ///
 /// # Panics
-/// When there is no such interpreter or script.
-pub fn run_python(kind: Kind, script: &Path, arguments: &[&str]) -> Output {
+/// When there is no such interpreter.
+pub fn python(kind: Kind, script: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(servers(&["python", kind.name()]).trim());
-    command.arg("-B").arg(script).args(arguments).output().unwrap_or_else(|error| panic!("{}: {error}", script.display()))
+    command.arg("-B").arg(script).args(arguments);
+    command
+}
+
+/// Runs a script of the server's folder to its end.
+///
+/// # Panics
+/// When it cannot be started.
+pub fn run_script(kind: Kind, name: &str, arguments: &[&str]) -> Output {
+    script(kind, name, arguments).output().unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
 /// The folder with the server's jars, its official client in Java among them.
@@ -34,7 +43,6 @@ pub fn run_python(kind: Kind, script: &Path, arguments: &[&str]) -> Output {
 pub fn jars(kind: Kind) -> PathBuf {
     PathBuf::from(servers(&["jars", kind.name()]).trim())
 }
-
 /// A server of this test's own; its data are gone when this is dropped.
 #[derive(Debug)]
 pub struct Own {
@@ -49,15 +57,24 @@ impl Own {
     /// When it does not answer.
     #[must_use]
     pub fn start(kind: Kind, test: &str) -> Option<Self> {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
         kind.address(test)?;
+        Some(Self::launch(kind))
+    }
+
+    /// Starts one, empty, wherever the shared one is.
+    ///
+    /// # Panics
+    /// When it cannot be had, or does not answer.
+    #[must_use]
+    pub fn launch(kind: Kind) -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         // Made first: what a failed start leaves behind is taken away too.
         let mut own = Self { name: format!("{}@{}-{number}", kind.name(), std::process::id()), address: String::new() };
         let line = servers(&["up", &own.name]);
         let (_, address) = line.trim().split_once('=').unwrap_or_else(|| panic!("an address was expected, not {line:?}"));
         own.address = address.to_owned();
-        Some(own)
+        own
     }
 
     /// The same address as long as this lives, whether it runs or not.

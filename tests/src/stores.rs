@@ -124,10 +124,12 @@ fn text_of(value: ValueRef<'_>) -> Option<String> {
     }
 }
 
-/// Live rows of an entity's table, by the columns of its key.
+/// Live rows of an entity's table, by the columns of its key; of a table without deleted ones, all.
 pub fn rows(data: &Path, file: &str, table: &str, key: &[&str]) -> BTreeMap<Vec<String>, Cells> {
     let connection = open(data, file);
-    let sql = format!("SELECT * FROM \"{table}\" WHERE deleted_at IS NULL");
+    let marked = "SELECT count(*) FROM pragma_table_info(?) WHERE name = 'deleted_at'";
+    let is_marked: bool = connection.query_row(marked, [table], |row| row.get(0)).expect("a table's columns can be asked for");
+    let sql = format!("SELECT * FROM \"{table}\"{}", if is_marked { " WHERE deleted_at IS NULL" } else { "" });
     let mut statement = connection.prepare(&sql).unwrap_or_else(|error| panic!("{file}, table {table}: {error}"));
     let columns: Vec<String> = statement.column_names().into_iter().map(str::to_owned).collect();
     let mut rows = statement.query([]).expect("a query without parameters");

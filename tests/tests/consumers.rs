@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use tidemark_test_support::Kind;
 use tidemark_tests::place::Place;
 use tidemark_tests::running::http_get;
-use tidemark_tests::servers::{Own, jars, run_python, run_script};
+use tidemark_tests::servers::{Own, jars, python, run_script};
 use tidemark_tests::wait;
 
 const ENTITIES: [&str; 8] =
@@ -101,7 +101,7 @@ impl OnKafka {
         fs::write(&script, example("python")).unwrap();
         let mut deleted = 0;
         for entity in ENTITIES {
-            let output = run_python(Kind::Kafka, &script, &self.arguments(entity, registry));
+            let output = python(Kind::Kafka, &script, &self.arguments(entity, registry)).output().unwrap();
             assert!(output.status.success(), "{entity}: {}", String::from_utf8_lossy(&output.stderr));
             assert_eq!(printed(&output.stdout), self.rows(entity), "{entity}");
             deleted += self.place.state(entity).values().filter(|line| line.deleted).count();

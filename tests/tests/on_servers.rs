@@ -4,33 +4,22 @@
 #![allow(clippy::unwrap_used, reason = "a test says what it expects by failing")]
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
 use serde_json::Value;
-use tidemark_test_support::Kind;
 use tidemark_tests::bulk::{self, Size};
+use tidemark_tests::on_servers::{OnServers, run_with};
+use tidemark_tests::oracle::graph::ENTITIES;
 use tidemark_tests::place::Place;
-use tidemark_tests::server_stores::{Servers, keep_log_on_kafka, name_of};
+use tidemark_tests::running::http_get;
 use tidemark_tests::wait;
-
-const ENTITIES: [&str; 8] =
-    ["institution", "staff", "project", "product", "catalog_relation", "customer", "consumption", "write_off"];
 
 /// Key → tenant, whether it is deleted, row.
 type State = BTreeMap<String, (Option<String>, bool, Value)>;
 
-/// A place whose log and stores are on servers, under a name of its own; `None` where one of the servers is not to be had.
-fn on_servers(test: &str) -> Option<Place> {
-    let (servers, broker) = (Servers::of(test)?, Kind::Kafka.address(test)?);
-    let mut place = Place::new();
-    let name = name_of(&place);
-    keep_log_on_kafka(&mut place, &broker, &name);
-    servers.keep(&mut place, &name);
-    Some(place)
-}
-
 fn states(place: &Place) -> BTreeMap<&'static str, State> {
-    let of = |entity| {
+    let of = |(entity, _)| {
         let lines = place.state(entity).into_iter();
         (entity, lines.map(|(key, line)| (key, (line.tenant, line.deleted, line.row))).collect())
     };
@@ -72,8 +61,8 @@ fn rows(summaries: &BTreeMap<String, String>, part: &str) -> String {
 
 #[test]
 fn the_sample_ends_on_servers_as_in_files() {
-    let Some(place) = on_servers("the_sample_ends_on_servers_as_in_files") else { return };
-    let embedded = Place::new();
+    let Some(servers) = OnServers::shared("the_sample_ends_on_servers_as_in_files") else { return };
+    let (place, embedded) = (servers.worker(), Place::new());
     for place in [&place, &embedded] {
         place.succeed(&["up", "--once", "--sample"]);
     }
@@ -88,13 +77,14 @@ fn the_sample_ends_on_servers_as_in_files() {
     let again = place.once();
     assert!(again.contains("customers: 0"), "nothing is taken in twice: {again}");
     assert_eq!(states(&place), states(&embedded));
+    servers.remove();
 }
 
 #[test]
 fn killed_on_servers_it_goes_on_where_it_stood() {
-    let Some(place) = on_servers("killed_on_servers_it_goes_on_where_it_stood") else { return };
+    let Some(servers) = OnServers::shared("killed_on_servers_it_goes_on_where_it_stood") else { return };
     let size = Size { customers: 2_000, orders: 6_000 };
-    let embedded = Place::new();
+    let (place, embedded) = (servers.worker(), Place::new());
     for place in [&place, &embedded] {
         bulk::write(&place.import(), &bulk::customers(size)).unwrap();
         bulk::write(&place.import(), &bulk::orders(size, |_| 0)).unwrap();
@@ -109,4 +99,26 @@ fn killed_on_servers_it_goes_on_where_it_stood() {
     for part in ["sink.relational", "sink.vector"] {
         assert_eq!(rows(&summaries(&place), part), rows(&summaries(&embedded), part), "{part}");
     }
+    servers.remove();
+}
+
+#[test]
+fn once_gives_up_on_a_worker_that_does_not_answer() {
+    let Some(servers) = OnServers::shared("once_gives_up_on_a_worker_that_does_not_answer") else { return };
+    let place = servers.worker();
+    let mut worker = place.start(&run_with(&["connector.file"]));
+    wait::until("the worker to answer", wait::PATIENCE, || http_get(place.port(), "/health"));
+    place.once();
+    worker.signal(Signal::STOP);
+    let started = Instant::now();
+    let outcome = place.run(&["up", "--once", "--timeout", "2"]);
+    assert_eq!(outcome.code, Some(3), "{outcome:#?}");
+    assert!(started.elapsed() < Duration::from_secs(30), "it took {:?}", started.elapsed());
+    let said = format!("`connector.file`, run by process {}", worker.id());
+    assert!(outcome.stderr.contains(&said) && outcome.stderr.contains("does not answer"), "{outcome:#?}");
+    worker.signal(Signal::CONT);
+    place.once();
+    worker.interrupt();
+    assert_eq!(worker.wait(wait::PATIENCE).code(), Some(0), "{}", worker.output());
+    servers.remove();
 }

@@ -1,5 +1,5 @@
 //! Random inputs against an oracle with a fold of its own: after every round, every result file, `state` and all four stores say
-//! what the oracle says.
+//! what the oracle says. On the embedded log and stores, and on servers with two workers that share three partitions.
 //!
 //! A fixed set of seeds always runs; `TIDEMARK_SOAK=1` runs 200 more, starting at `TIDEMARK_SEED`. A failure names its seed:
 //! `TIDEMARK_SEED=<seed> TIDEMARK_ROUNDS=1` repeats just that one.
@@ -10,11 +10,17 @@ use std::panic::AssertUnwindSafe;
 
 use tidemark_tests::generator::rounds::World;
 use tidemark_tests::judge::Judge;
+use tidemark_tests::on_servers::{OnServers, run_with};
 use tidemark_tests::place::Place;
 use tidemark_tests::random::Random;
-use tidemark_tests::second;
+use tidemark_tests::readers::Readers;
+use tidemark_tests::running::http_get;
+use tidemark_tests::second::{self, LogPlace};
+use tidemark_tests::wait;
 
 const FIXED_SEEDS: u64 = 20;
+/// On servers a seed takes ten times as long.
+const FIXED_SEEDS_ON_SERVERS: u64 = 4;
 const SOAK_SEEDS: u64 = 200;
 const ROUNDS: u64 = 4;
 
@@ -22,15 +28,14 @@ fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{variable} must be a number")))
 }
 
-#[test]
-fn stores_equal_the_oracle() {
+fn for_each_seed(fixed: u64, run: impl Fn(u64)) {
     let seeds: Vec<u64> = match (number("TIDEMARK_SEED"), number("TIDEMARK_ROUNDS")) {
         (Some(seed), Some(many)) => (seed..seed + many).collect(),
         (seed, None) if std::env::var_os("TIDEMARK_SOAK").is_some() => {
             let start = seed.unwrap_or(1000);
-            (0..FIXED_SEEDS).chain(start..start + SOAK_SEEDS).collect()
+            (0..fixed).chain(start..start + SOAK_SEEDS).collect()
         }
-        _ => (0..FIXED_SEEDS).collect(),
+        _ => (0..fixed).collect(),
     };
     for seed in seeds {
         if let Err(cause) = std::panic::catch_unwind(AssertUnwindSafe(|| run(seed))) {
@@ -40,8 +45,36 @@ fn stores_equal_the_oracle() {
     }
 }
 
-fn run(seed: u64) {
-    let place = Place::new();
+#[test]
+fn stores_equal_the_oracle() {
+    for_each_seed(FIXED_SEEDS, |seed| {
+        let place = Place::new();
+        run(seed, &place, place.data().into(), &Readers::embedded(place.data()));
+    });
+}
+
+#[test]
+fn stores_on_servers_equal_the_oracle() {
+    const NAME: &str = "stores_on_servers_equal_the_oracle";
+    if OnServers::shared(NAME).is_none() {
+        return;
+    }
+    for_each_seed(FIXED_SEEDS_ON_SERVERS, |seed| {
+        let servers = OnServers::shared(NAME).expect("they were there");
+        let (place, beside) = (servers.worker(), servers.worker());
+        let mut workers = [place.start(&run_with(&["connector.file"])), beside.start(&run_with(&[]))];
+        // It must have its port before another process of that folder looks for one.
+        wait::until("the worker to answer", wait::PATIENCE, || http_get(place.port(), "/health"));
+        run(seed, &place, servers.log(), &servers.readers());
+        for worker in &mut workers {
+            worker.interrupt();
+            assert_eq!(worker.wait(wait::PATIENCE).code(), Some(0), "{}", worker.output());
+        }
+        servers.remove();
+    });
+}
+
+fn run(seed: u64, place: &Place, log: LogPlace<'_>, stores: &Readers) {
     let mut world = World::new(seed);
     let mut judge = Judge::default();
     let mut random = Random::new(!seed);
@@ -49,7 +82,7 @@ fn run(seed: u64) {
     for round in 0..ROUNDS {
         if round > 0 {
             let events = world.second_source();
-            second::publish(place.data(), second_seq, &events);
+            second::publish(log, second_seq, &events);
             second_seq += events.len() as u64;
             for (event, snapshot) in &events {
                 judge.oracle.take(second::SOURCE, *snapshot, event);
@@ -60,13 +93,13 @@ fn run(seed: u64) {
             place.put(&drop.path, &drop.bytes);
         }
         let expected = judge.fold(&drops);
-        take_in(&place, &mut random);
-        judge.check_results(&place, &expected);
-        judge.check_stores(&place);
+        take_in(place, &mut random);
+        judge.check_results(place, &expected);
+        judge.check_stores(place, stores);
     }
     // Nothing new: nothing changes, whichever way it is taken in.
-    take_in(&place, &mut random);
-    judge.check_stores(&place);
+    take_in(place, &mut random);
+    judge.check_stores(place, stores);
 }
 
 /// By either way; 4 means that something was rejected, which is what was asked for.

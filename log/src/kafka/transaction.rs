@@ -20,6 +20,7 @@ use rdkafka::topic_partition_list::Offset;
 
 use super::client::{ANSWER, Consumer, Settings, answer, failed, retire};
 use super::delivery::{Acknowledged, Deliveries, Producer};
+use crate::crash;
 use crate::port::{ConsumerPosition, LogError};
 use crate::record::Append;
 use crate::refusal::{PositionKey, check_positions};
@@ -192,6 +193,7 @@ impl Transactions {
             let group = group.group_metadata().ok_or_else(|| with_positions(KafkaError::Canceled))?;
             let offsets = offsets_of(append.positions(), known).map_err(with_positions)?;
             producer.send_offsets_to_transaction(&offsets, &group, ANSWER).map_err(with_positions)?;
+            crash::point("kafka.open-transaction");
             Ok(deliveries.offsets())
         };
         let done = work().and_then(|offsets| {

@@ -88,6 +88,8 @@ pub struct World {
     random: Random,
     customers: u64,
     orders: u64,
+    /// Records of a dated envelope, at most.
+    records_max: u64,
     initial: Vec<Drop>,
     dated: Vec<Drop>,
 }
@@ -95,12 +97,29 @@ pub struct World {
 impl World {
     /// A small world from a seed.
     pub fn new(seed: u64) -> Self {
-        Self { random: Random::new(seed), customers: 30, orders: 50, initial: Vec::new(), dated: Vec::new() }
+        Self::sized(seed, 1)
+    }
+
+    /// One with so many times as many records.
+    pub fn sized(seed: u64, times: u64) -> Self {
+        let (initial, dated) = (Vec::new(), Vec::new());
+        Self { random: Random::new(seed), customers: 30 * times, orders: 50 * times, records_max: 15 * times, initial, dated }
     }
 
     /// The files of this round, in the order in which they are to be read.
     pub fn round(&mut self, round: u64, oracle: &Oracle) -> Vec<Drop> {
         let mut drops = if round == 0 { self.first() } else { self.later(round, oracle) };
+        if round >= 2 {
+            drops.extend(self.changed_initial());
+        }
+        drops.sort_by(|one, other| one.order.cmp(&other.order));
+        drops
+    }
+
+    /// The same without initial files, which stand where they are and so must have been read before they change: for a round that
+    /// comes while the one before is not done.
+    pub fn dated_round(&mut self, round: u64, oracle: &Oracle) -> Vec<Drop> {
+        let mut drops = self.later(round, oracle);
         drops.sort_by(|one, other| one.order.cmp(&other.order));
         drops
     }
@@ -158,7 +177,7 @@ impl World {
     fn later(&mut self, round: u64, oracle: &Oracle) -> Vec<Drop> {
         let mut drops = Vec::new();
         for (day, institution) in INSTITUTIONS.iter().enumerate() {
-            let date = format!("2026-0{round}-1{day}");
+            let date = format!("{}-1{day}", month(round));
             for name in ["customers_add", "customers_update", "customers_delete", "consumption_records"] {
                 if self.random.chance(70) {
                     drops.push(self.envelope(&date, name, institution, oracle));
@@ -172,17 +191,14 @@ impl World {
         }
         if round > 1 && !self.dated.is_empty() {
             let old = self.random.pick(&self.dated).clone();
-            drops.push(old.again(&format!("2026-0{round}-20")));
+            drops.push(old.again(&format!("{}-20", month(round))));
         }
         self.dated.extend(drops.iter().filter(|drop| !drop.path.contains("-20/")).cloned());
-        if round >= 2 {
-            drops.extend(self.changed_initial());
-        }
         drops
     }
 
     fn envelope(&mut self, date: &str, name: &str, institution: &str, oracle: &Oracle) -> Drop {
-        let (customers, orders) = (self.customers + 10, self.orders + 10);
+        let (customers, orders, records_max) = (self.customers + 10, self.orders + 10, self.records_max);
         let random = &mut self.random;
         let operation = match name {
             name if name.ends_with("_update") => Operation::Update,
@@ -190,7 +206,7 @@ impl World {
             _ => Operation::Insert,
         };
         let stem = name.trim_end_matches("_add").trim_end_matches("_update").trim_end_matches("_delete");
-        let many = random.between(1, 15);
+        let many = random.between(1, records_max);
         let samples = (0..many)
             .map(|_| {
                 let buyer = random.between(1, customers);
@@ -242,6 +258,11 @@ impl World {
         }
         changed
     }
+}
+
+/// Each round after the first has a month of its own.
+fn month(round: u64) -> String {
+    format!("{}-{:02}", 2026 + (round - 1) / 12, (round - 1) % 12 + 1)
 }
 
 /// Whether a patch of the person meets one: clearing or setting a child of a person that is not there is another rule.

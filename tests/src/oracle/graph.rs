@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::Oracle;
+use super::values::join_key;
 use crate::stores::Edge;
 
 /// Every entity that comes from files, and its key's fields.
@@ -80,7 +81,7 @@ pub fn edges(oracle: &Oracle) -> BTreeSet<Edge> {
     for row in oracle.live("catalog_relation").values() {
         let end = |side: &str| {
             let of = |part: &str| row[format!("{side}_{part}")].as_str().unwrap_or_default().to_owned();
-            format!("{}:{}", of("type").to_lowercase(), of("code"))
+            format!("{}:{}", of("type").to_lowercase(), join_key(&[&of("code")]))
         };
         let kind = row["relation_type"].as_str().unwrap_or_default().to_lowercase();
         found.insert(edge(end("source"), end("target"), &kind, 0));

@@ -1,9 +1,10 @@
-//! Where the servers of the tests are, and how a test says that it cannot run here.
+//! Where the servers of the tests are, how a test says that it cannot run here, and a proxy that stands between.
 //!
 //! A server's address is in the environment (`./dev servers up` prints it). Where it is not, the test lists itself by name as
 //! skipped and passes; with `CI=true` it fails. Knows no other crate of this workspace, so that each may have it for its tests.
 
 pub mod http;
+pub mod proxy;
 pub mod tls;
 
 use std::env;

@@ -8,11 +8,12 @@ use tidemark_schemas::{Catalog, State};
 use tidemark_sink_core::SinkError;
 use tidemark_sink_core::contract::{Fixture, LOG, StoreHarness};
 use tidemark_test_support::Kind;
+use tidemark_test_support::proxy::Fate;
 
 use super::harness::Store;
 use super::stores::opened;
 use crate::client::Value;
-use crate::client::tests::proxy::{Fate, Proxy};
+use crate::client::tests::proxy::{answer, before};
 use crate::meta::{self, Stand};
 use crate::writer::LEASE;
 
@@ -68,7 +69,7 @@ async fn a_writer_that_is_overtaken_in_mid_batch_moves_no_position() {
     // As the older writer's rows arrive, the partition is taken from it.
     let space = store.options.space.clone();
     let taken = Arc::new(AtomicBool::new(false));
-    let proxy = Proxy::start(&address, |_| Fate::Pass).await;
+    let proxy = before(&address, |_| Fate::Pass);
     let through = Store::fresh(&address, fixture.catalog())
         .with(|options| (options.addresses, options.space) = (vec![proxy.address.clone()], space));
     let mut older = opened(&through).await;
@@ -79,7 +80,7 @@ async fn a_writer_that_is_overtaken_in_mid_batch_moves_no_position() {
         if call.contains("UPDATE VERTEX") && !gate.load(Ordering::SeqCst) && !seen.swap(true, Ordering::SeqCst) {
             wake.notify_one();
             // Never reaches the server: as if the process were stopped right before it.
-            return Fate::Answer(-1005, "Storage Error: RPC failure, probably timeout.".to_owned());
+            return answer(call, -1005, "Storage Error: RPC failure, probably timeout.");
         }
         Fate::Pass
     });
@@ -106,7 +107,7 @@ async fn a_writer_that_was_stopped_looks_before_it_sends() {
     let Some(address) = Kind::Nebula.address("a_writer_that_was_stopped_looks_before_it_sends") else { return };
     let fixture = Fixture::new(Catalog::built_in());
     let store = Store::fresh(&address, fixture.catalog());
-    let proxy = Proxy::start(&address, |_| Fate::Pass).await;
+    let proxy = before(&address, |_| Fate::Pass);
     let space = store.options.space.clone();
     let through = Store::fresh(&address, fixture.catalog())
         .with(|options| (options.addresses, options.space) = (vec![proxy.address.clone()], space));
@@ -116,7 +117,7 @@ async fn a_writer_that_was_stopped_looks_before_it_sends() {
     proxy.rule(move |call| {
         if call.contains("FETCH PROP ON `customer`") {
             stopped.send(()).unwrap();
-            tokio::task::block_in_place(|| resumed.recv()).unwrap();
+            resumed.recv().unwrap();
         }
         Fate::Pass
     });
@@ -155,7 +156,7 @@ async fn answers_that_are_lost_after_the_store_has_applied_do_no_harm() {
     let Some(address) = Kind::Nebula.address("answers_that_are_lost_after_the_store_has_applied_do_no_harm") else { return };
     let fixture = Fixture::new(Catalog::built_in());
     let straight = Store::fresh(&address, fixture.catalog());
-    let proxy = Proxy::start(&address, |_| Fate::Pass).await;
+    let proxy = before(&address, |_| Fate::Pass);
     let cut = Store::fresh(&address, fixture.catalog()).with(|options| options.addresses = vec![proxy.address.clone()]);
     let (mut plain, mut sink) = (opened(&straight).await, opened(&cut).await);
     // Each round the answer to another of its statements is lost, until there is none left to lose.

@@ -5,10 +5,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tidemark_test_support::Kind;
+use tidemark_test_support::proxy::Fate;
 use tidemark_test_support::tls::TlsFront;
 
 use super::super::{ClientError, ClientOptions, Properties, Secret, Session, Tls, Value};
-use super::proxy::{Fate, Proxy};
+use super::proxy::{answer, before};
 use crate::ngql::Name;
 
 fn options(addresses: &[&str]) -> Arc<ClientOptions> {
@@ -35,7 +36,7 @@ async fn an_expired_session_is_replaced_and_its_space_chosen_again() {
     let seen = Arc::clone(&logins);
     let expires = Arc::new(AtomicUsize::new(0));
     let armed = Arc::clone(&expires);
-    let proxy = Proxy::start(&address, move |call| {
+    let proxy = before(&address, move |call| {
         if call.contains("authenticate") {
             seen.fetch_add(1, Ordering::SeqCst);
         }
@@ -43,11 +44,10 @@ async fn an_expired_session_is_replaced_and_its_space_chosen_again() {
             uses.fetch_add(1, Ordering::SeqCst);
         }
         if call.contains("YIELD 1") && armed.swap(0, Ordering::SeqCst) == 1 {
-            return Fate::Answer(-1002, "Session not existed!".to_owned());
+            return answer(call, -1002, "Session not existed!");
         }
         Fate::Pass
-    })
-    .await;
+    });
     let mut admin = Session::new(&options(&[&address]), None, 0);
     one(&mut admin, "CREATE SPACE IF NOT EXISTS `client_tests`(vid_type = FIXED_STRING(8))").await.unwrap();
     let space = Name::fixed("client_tests");
@@ -68,7 +68,7 @@ async fn a_dead_address_is_passed_over_and_a_broken_connection_left() {
     let Some(address) = Kind::Nebula.address("a_dead_address_is_passed_over_and_a_broken_connection_left") else { return };
     // Bound and let go: nobody listens there.
     let dead = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().to_string();
-    let proxy = Proxy::start(&address, |_| Fate::Pass).await;
+    let proxy = before(&address, |_| Fate::Pass);
     let mut session = Session::new(&options(&[&dead, &proxy.address, &address]), None, 0);
     one(&mut session, "YIELD 1 AS a").await.unwrap();
     for fate in [Fate::Cut, Fate::CutAfter] {
@@ -95,7 +95,7 @@ async fn a_dead_address_is_passed_over_and_a_broken_connection_left() {
 #[tokio::test]
 async fn a_late_answer_closes_the_connection() {
     let Some(address) = Kind::Nebula.address("a_late_answer_closes_the_connection") else { return };
-    let proxy = Proxy::start(&address, |_| Fate::Pass).await;
+    let proxy = before(&address, |_| Fate::Pass);
     let mut session = Session::new(&options(&[&proxy.address]), None, 0);
     one(&mut session, "YIELD 1 AS a").await.unwrap();
     proxy.rule(|call| if call.contains("YIELD 2") { Fate::RepeatLast } else { Fate::Pass });
@@ -109,7 +109,7 @@ async fn a_late_answer_closes_the_connection() {
 #[tokio::test]
 async fn an_answer_that_never_comes_is_given_up() {
     let Some(address) = Kind::Nebula.address("an_answer_that_never_comes_is_given_up") else { return };
-    let proxy = Proxy::start(&address, |call| if call.contains("YIELD 2") { Fate::Withhold } else { Fate::Pass }).await;
+    let proxy = before(&address, |call| if call.contains("YIELD 2") { Fate::Withhold } else { Fate::Pass });
     let options = options(&[&proxy.address]);
     let impatient = ClientOptions { request_timeout: Duration::from_millis(300), ..Arc::into_inner(options).unwrap() };
     let mut session = Session::new(&Arc::new(impatient), None, 0);
@@ -123,7 +123,7 @@ async fn an_answer_that_never_comes_is_given_up() {
 #[tokio::test]
 async fn a_call_given_up_half_way_leaves_no_answer_for_the_next() {
     let Some(address) = Kind::Nebula.address("a_call_given_up_half_way_leaves_no_answer_for_the_next") else { return };
-    let proxy = Proxy::start(&address, |call| if call.contains("YIELD 2") { Fate::Withhold } else { Fate::Pass }).await;
+    let proxy = before(&address, |call| if call.contains("YIELD 2") { Fate::Withhold } else { Fate::Pass });
     let mut session = Session::new(&options(&[&proxy.address]), None, 0);
     one(&mut session, "YIELD 1 AS a").await.unwrap();
     let given_up = tokio::time::timeout(Duration::from_millis(50), one(&mut session, "YIELD 2 AS a")).await;
