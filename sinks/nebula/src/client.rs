@@ -20,7 +20,8 @@ mod value;
 use std::time::Duration;
 
 pub(crate) use calls::Reply;
-pub(crate) use pool::{Pool, Statement};
+pub(crate) use pool::Pool;
+pub use pool::Statement;
 pub(crate) use session::Session;
 pub(crate) use tls::Tls;
 pub(crate) use value::{Properties, Value};

@@ -22,6 +22,7 @@ mod schema;
 mod setup;
 mod shape;
 mod sink;
+mod statements;
 mod writer;
 
 use std::path::PathBuf;
@@ -30,6 +31,9 @@ use std::time::Duration;
 
 use tidemark_schemas::Catalog;
 use tidemark_sink_core::Sink;
+
+pub use client::Statement;
+pub use statements::Statements;
 
 /// Where the graph store is and how it is spoken to.
 #[derive(Clone)]

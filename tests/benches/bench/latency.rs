@@ -3,7 +3,6 @@
 //! The records are appended through the log's library by this process, as a second source would, while the program runs; a
 //! thread a store looks how far the store is.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -12,7 +11,8 @@ use anyhow::{Context, Result, anyhow};
 use serde_json::json;
 use tidemark_log::embedded::{EmbeddedLog, EmbeddedOptions};
 use tidemark_log::{Append, Log, Topics, partition};
-use tidemark_schemas::{Catalog, Change, Operation, codec, json as rows, row};
+use tidemark_schemas::{Catalog, codec, json as rows};
+use tidemark_tests::change;
 use tidemark_tests::stores::FILES;
 use tidemark_tests::wait;
 
@@ -107,21 +107,7 @@ fn append(run: &Run, duration: Duration) -> Result<Vec<Instant>> {
             let given =
                 json!({"customer_code": key, "institution_code": "BJ-HA-001", "person": {"name": "测试"}, "vip_level": "GOLD"});
             let row = rows::row_from_json(&entity.record, &given).map_err(|problem| anyhow!(problem))?;
-            let change = Change {
-                key: Cow::Borrowed(&key),
-                tenant: Some(Cow::Borrowed("BJ-HA-001")),
-                operation: Operation::Insert,
-                mask: Vec::new(),
-                row_hash: row::hash(&entity.record, &row),
-                row: Some(row),
-                source: Cow::Borrowed(SOURCE),
-                source_seq: number + 1,
-                snapshot: false,
-                occurred_at: None,
-                ingested_at: 1_768_000_000_000_000,
-                event_id: tidemark_schemas::change::event_id(SOURCE, number + 1),
-                claim: Cow::Borrowed(""),
-            };
+            let change = change::of(entity, &key, Some(row), SOURCE, number + 1);
             let mut one = Append::default();
             let place = partition::of(key.as_bytes(), partitions);
             one.record(&topic, place, key.as_bytes(), |out| codec::encode_change(entity, &change, out));

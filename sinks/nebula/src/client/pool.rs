@@ -8,14 +8,22 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use futures::future::join_all;
 use tokio::time::Instant;
 
-use super::{ClientError, ClientOptions, Properties, Reply, Session};
+use super::{ClientError, ClientOptions, Properties, Reply, Session, Value};
 use crate::ngql::Name;
 
 /// A statement with the values of its `$name`s.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Statement {
-    pub(crate) text: String,
+pub struct Statement {
+    /// The statement.
+    pub text: String,
     pub(crate) parameters: Properties,
+}
+
+impl Statement {
+    /// Gives a `$name` its text.
+    pub fn bind(&mut self, name: &str, text: &str) {
+        self.parameters.push((name.as_bytes().to_vec(), Value::text(text)));
+    }
 }
 
 impl From<String> for Statement {
