@@ -143,7 +143,7 @@ impl Arena {
             arena.until_answers(number);
         }
         let drops = arena.world.round(0, &arena.judge.oracle);
-        arena.drop_files(drops);
+        arena.drop_files(&drops);
         arena.settle("before anything went wrong");
         Some(arena)
     }
@@ -155,7 +155,7 @@ impl Arena {
     pub fn run(&mut self, fault: Fault) -> Figure {
         let started = Instant::now();
         let drops = self.world.round(self.round, &self.judge.oracle);
-        self.drop_files(drops);
+        self.drop_files(&drops);
         self.pass_up_to(Duration::from_millis(1_500));
         let resumed = self.inflict(fault);
         self.settle(&format!("{fault:?}"));
@@ -165,15 +165,15 @@ impl Arena {
     /// Drops the files of another round, while the one before is on its way.
     fn load(&mut self) {
         let drops = self.world.dated_round(self.round, &self.judge.oracle);
-        self.drop_files(drops);
+        self.drop_files(&drops);
     }
 
-    fn drop_files(&mut self, drops: Vec<Drop>) {
+    fn drop_files(&mut self, drops: &[Drop]) {
         self.round += 1;
-        for drop in &drops {
+        for drop in drops {
             self.places[0].put(&drop.path, &drop.bytes);
         }
-        self.pending.extend(self.judge.fold(&drops));
+        self.pending.extend(self.judge.fold(drops));
     }
 
     /// Waits until all that was dropped is decided and in the stores, and holds everything against the oracle.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use qdrant_client::qdrant::vector_output::Vector;
-use qdrant_client::qdrant::{PointId, RetrievedPoint, ScrollPointsBuilder};
+use qdrant_client::qdrant::{PointId, RetrievedPoint, ScrollPointsBuilder, VectorsOutput};
 use serde_json::Value;
 
 use super::Points;
@@ -88,7 +88,7 @@ fn payload_of(point: &RetrievedPoint) -> Value {
 }
 
 fn vector_of(point: &RetrievedPoint) -> Vec<f32> {
-    match point.vectors.as_ref().and_then(|vectors| vectors.get_vector()) {
+    match point.vectors.as_ref().and_then(VectorsOutput::get_vector) {
         Some(Vector::Dense(dense)) => dense.data,
         other => panic!("a live point has one dense vector, not {other:?}"),
     }
