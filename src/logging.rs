@@ -23,7 +23,9 @@ pub(crate) fn start(filter: Option<&str>, quiet: bool, view: &View) -> Result<()
     let filter = EnvFilter::try_new(text)
         .map_err(|error| UsageError(format!("`{text}` is no log filter ({error}); write `info` or `tidemark=debug,warn`")))?;
     let view = view.clone();
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(move || view.line_writer());
+    // What cannot be written would be complained of on standard error, which is what cannot be written, and end the process.
+    let builder = tracing_subscriber::fmt().log_internal_errors(false);
+    let builder = builder.with_env_filter(filter).with_writer(move || view.line_writer());
     if std::io::stderr().is_terminal() {
         builder.with_target(false).compact().init();
     } else {

@@ -100,6 +100,16 @@ fn a_full_disk_pauses_and_nothing_is_lost() {
     drop(mounted);
 }
 
+#[test]
+fn a_full_disk_behind_the_log_lines_does_no_harm() {
+    let place = Place::new();
+    place.put(&pending("customers_add.json"), envelope(Insert, &[customer(1, "张")]));
+    let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let status = place.command(&["up", "--once"]).stderr(full).status().unwrap();
+    assert_eq!(status.code(), Some(0));
+    assert_eq!(live_customers(&place), 1);
+}
+
 fn free_bytes(folder: &std::path::Path) -> u64 {
     let facts = rustix::fs::statvfs(folder).unwrap();
     facts.f_bavail * facts.f_frsize
