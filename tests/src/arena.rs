@@ -10,6 +10,7 @@ mod inflict;
 use std::fmt;
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
 use tidemark_test_support::Kind;
 use tidemark_test_support::proxy::{Fate, Framing, Proxy};
 
@@ -98,6 +99,8 @@ pub struct Arena {
     round: u64,
     pending: Vec<Expected>,
     away: Duration,
+    /// In this run.
+    broker_was_killed: bool,
 }
 
 impl Arena {
@@ -137,6 +140,7 @@ impl Arena {
             round: 0,
             pending: Vec::new(),
             away,
+            broker_was_killed: false,
         };
         for number in [0, 1] {
             arena.start_worker(number);
@@ -157,6 +161,7 @@ impl Arena {
         let drops = self.world.round(self.round, &self.judge.oracle);
         self.drop_files(&drops);
         self.pass_up_to(Duration::from_millis(1_500));
+        self.broker_was_killed = fault == Fault::Killed(Kind::Kafka);
         let resumed = self.inflict(fault);
         self.settle(&format!("{fault:?}"));
         Figure { fault, resumed, whole: started.elapsed() }
@@ -179,7 +184,11 @@ impl Arena {
     /// Waits until all that was dropped is decided and in the stores, and holds everything against the oracle.
     fn settle(&mut self, after: &str) {
         let place = &self.places[0];
-        let outcome = place.run(&["up", "--once", "--timeout", "120"]);
+        let mut outcome = place.run(&["up", "--once", "--timeout", "60"]);
+        if !self.supervise().is_empty() {
+            outcome = self.places[0].run(&["up", "--once", "--timeout", "60"]);
+        }
+        let place = &self.places[0];
         let said = || self.workers.iter().flatten().map(Running::output).collect::<String>();
         assert_eq!(outcome.code, Some(0), "{after}: {}{}; the workers: {}", outcome.stdout, outcome.stderr, said());
         self.judge.check_results(place, &std::mem::take(&mut self.pending));
@@ -188,7 +197,8 @@ impl Arena {
         assert_eq!(letters, "", "{after}: nothing was refused");
         for (number, worker) in self.workers.iter_mut().enumerate() {
             let worker = worker.as_mut().expect("both run again");
-            assert!(worker.ended().is_none(), "{after}: worker {number} ended: {}", worker.output());
+            let ended = worker.ended();
+            assert!(ended.is_none(), "{after}: worker {number} ended, {ended:?}: {}", worker.output());
         }
     }
 
@@ -218,11 +228,31 @@ impl Arena {
     }
 
     /// Waits for a commit of this stage after those of `before`; how long after `since` it was seen.
-    fn until_committed(&self, stage: &str, before: [f64; 2], since: Instant) -> Duration {
+    fn until_committed(&mut self, stage: &str, mut before: [f64; 2], since: Instant) -> Duration {
         wait::until(&format!("a new commit of {stage}"), wait::PATIENCE, || {
+            for number in self.supervise() {
+                before[number] = 0.0;
+            }
             let now = self.committed(stage);
             now.iter().zip(before).any(|(now, before)| *now > before).then(|| since.elapsed())
         })
+    }
+
+    /// Starts workers again that the client library of Kafka has ended because a broker came back (librdkafka's issue 5280), as
+    /// whatever supervises them does; which ones. Any other end of a worker is found by [`Self::settle`].
+    fn supervise(&mut self) -> Vec<usize> {
+        use std::os::unix::process::ExitStatusExt;
+        let mut started = Vec::new();
+        for number in [0, 1] {
+            let ended = self.workers[number].as_mut().and_then(Running::ended);
+            let by_the_library = ended.is_some_and(|status| status.signal() == Some(Signal::SEGV.as_raw()));
+            if self.broker_was_killed && by_the_library {
+                println!("the client library ended worker {number}; it is started again");
+                self.start_worker(number);
+                started.push(number);
+            }
+        }
+        started
     }
 
     fn own(&self, kind: Kind) -> &Own {

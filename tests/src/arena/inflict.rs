@@ -90,12 +90,12 @@ impl Arena {
         // Nothing can have been committed there since the kill.
         let before = self.committed(stage);
         let (servers, own) = (&self.servers, self.own(kind));
-        std::thread::scope(|threads| {
+        let since = std::thread::scope(|threads| {
             let answering = threads.spawn(|| first_answer(kind, servers));
             threads.spawn(|| own.start_again());
-            let since = answering.join().expect("it answers");
-            self.until_committed(stage, before, since)
-        })
+            answering.join().expect("it answers")
+        });
+        self.until_committed(stage, before, since)
     }
 
     /// Waits until the stores that are not away have everything.
