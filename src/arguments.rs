@@ -76,6 +76,9 @@ pub(crate) enum Command {
     /// Search a vector collection by text
     #[command(after_help = "Example:\n  tidemark search customer_profiles \"敏感肌\" --where vip_level=PLATINUM")]
     Search(Search),
+    /// Move the log elsewhere
+    #[command(subcommand, after_help = "Example:\n  tidemark log copy --from embedded --to kafka")]
+    Log(LogCommand),
     /// Look at records that were refused, and deal with them
     #[command(subcommand, after_help = "Example:\n  tidemark dead-letters list\n  tidemark dead-letters redrive --all")]
     DeadLetters(DeadLetters),
@@ -202,6 +205,43 @@ pub(crate) struct Replay {
     pub(crate) restart: bool,
     #[command(flatten)]
     pub(crate) patience: Patience,
+}
+
+/// `log`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum LogCommand {
+    /// Copy the embedded log to Kafka, so that the program can go on there; nothing may run on the data folder meanwhile
+    ///
+    /// Changes, states, receipts, dead letters, progress and record times go along. Both places are those of the `[log]` section
+    /// (`log.path`; `log.brokers`, `log.prefix` …), whichever of them `log.kind` names. A copy that was interrupted is gone on with by
+    /// the same command; until it is finished nothing else opens the log on Kafka. The embedded log is only read.
+    #[command(
+        after_help = "Example:\n  tidemark log copy --from embedded --to kafka\n  tidemark log copy --from embedded --to kafka --json"
+    )]
+    Copy(LogCopy),
+}
+
+/// `log copy`.
+#[derive(Debug, Args)]
+pub(crate) struct LogCopy {
+    /// Where the log is now
+    #[arg(long, value_name = "KIND")]
+    pub(crate) from: LogKind,
+    /// Where it is to be
+    #[arg(long, value_name = "KIND")]
+    pub(crate) to: LogKind,
+    /// Print what was done as one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Kinds of logs, as `log.kind` has them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogKind {
+    /// One SQLite file
+    Embedded,
+    /// An Apache Kafka cluster
+    Kafka,
 }
 
 /// `state`.

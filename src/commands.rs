@@ -6,6 +6,7 @@ pub(crate) mod config;
 pub(crate) mod dead_letters;
 pub(crate) mod import;
 pub(crate) mod init;
+pub(crate) mod log_copy;
 pub(crate) mod replay;
 pub(crate) mod schema;
 pub(crate) mod search;

@@ -3,6 +3,7 @@
 mod arguments;
 mod commands;
 mod configuration;
+mod copy;
 mod exit;
 mod heaps;
 mod http;
@@ -81,6 +82,7 @@ async fn dispatch(arguments: &Arguments, view: &View) -> Result<Exit> {
         Command::Check(command) => commands::check::run(common, command).await,
         Command::Init(command) => commands::init::run(common, command, view).await,
         Command::Replay(command) => commands::replay::run(common, command, view).await,
+        Command::Log(arguments::LogCommand::Copy(command)) => commands::log_copy::run(common, command, view).await,
         Command::State(command) => commands::state::run(common, command).await,
         Command::Tail(command) => commands::tail::run(common, command).await,
         Command::Search(command) => commands::search::run(common, command).await,

@@ -12,6 +12,7 @@
 
 mod broker;
 mod client;
+mod copy;
 mod delivery;
 mod frames;
 mod framing;
@@ -41,6 +42,7 @@ use crate::refusal::check_sizes;
 
 use broker::Broker;
 use client::Settings;
+pub use copy::CopyTarget;
 use frames::Frames;
 use framing::Framing;
 pub use framing::RegistryReport;
@@ -48,6 +50,7 @@ use identity::{Facts, Inner};
 use lanes::Lanes;
 use plain::PlainProducer;
 pub use registry::RegistryOptions;
+use topics::RecordTime;
 use transaction::Transactions;
 
 /// What one partition may hold fetched ahead, in bytes: less stalls readers, more costs memory in every stage and partition.
@@ -130,22 +133,22 @@ pub struct KafkaLog {
 impl KafkaLog {
     /// Opens the log; its identity is made when it has none.
     pub async fn open(options: KafkaOptions) -> Result<Self, LogError> {
-        Self::start(options, Missing::Make).await
+        Self::start(options, Opening::MakeMissing).await.map(|(log, _)| log)
     }
 
     /// Opens a log that must be there already: for commands that only look.
     pub async fn open_existing(options: KafkaOptions) -> Result<Self, LogError> {
-        Self::start(options, Missing::Refuse).await
+        Self::start(options, Opening::RefuseMissing).await.map(|(log, _)| log)
     }
 
-    async fn start(options: KafkaOptions, missing: Missing) -> Result<Self, LogError> {
+    async fn start(options: KafkaOptions, opening: Opening) -> Result<(Self, copy::Found), LogError> {
         let settings = Settings::new(&options.brokers, &options.properties);
         let prefix = options.prefix.clone();
         let broker = Arc::new(Broker::new(&settings, &prefix)?);
         let plain = Arc::new(PlainProducer::new(&settings, &prefix));
         let topic = TopicSpec { name: identity::topic(&prefix), partitions: 1, retention: Retention::Compact };
-        if matches!(missing, Missing::Make) {
-            topics::create(&settings, &broker, options.replication, &[topic]).await?;
+        if !matches!(opening, Opening::RefuseMissing) {
+            topics::create(&settings, &broker, options.replication, RecordTime::OfBrokers, &[topic]).await?;
         }
         let appended = watch::Sender::new(0);
         let frames = Arc::new(Frames::default());
@@ -159,9 +162,13 @@ impl KafkaLog {
         );
         let lanes = Arc::new(lanes);
         let inner = Inner { broker: Arc::clone(&broker), lanes: Arc::clone(&lanes), plain: Arc::clone(&plain), prefix };
-        let (facts, identity) = match missing {
-            Missing::Make => inner.look_or_make().await?,
-            Missing::Refuse => {
+        let (facts, identity, found) = match opening {
+            Opening::CopyOf(log) => copy::look_or_begin(&inner, &options, log).await?,
+            Opening::MakeMissing => {
+                let (facts, identity) = inner.look_or_make().await?;
+                (facts, identity, copy::Found::default())
+            }
+            Opening::RefuseMissing => {
                 let facts = match inner.look(None).await {
                     Err(LogError::NoSuchTopic(_)) => Facts::default(),
                     facts => facts?,
@@ -171,13 +178,18 @@ impl KafkaLog {
                     let text = format!("there is no log under the prefix `{prefix}` on {brokers}; `tidemark init` makes one");
                     return Err(LogError::Damaged(text));
                 };
-                (facts, identity)
+                (facts, identity, copy::Found::default())
             }
         };
+        if !matches!(opening, Opening::CopyOf(_)) {
+            copy::refuse_unfinished(&options, &facts, identity)?;
+        }
         let framing = Framing::new(inner.clone(), options.registry.clone(), Arc::clone(&frames), facts)?;
         let transactions = Arc::new(Transactions::new(&settings, &options.prefix));
         let ticking = tokio::spawn(tick(appended.clone(), Arc::clone(&transactions)));
-        Ok(Self { options, settings, identity, appended, ticking, lanes, frames, framing, inner, plain, transactions, broker })
+        let log =
+            Self { options, settings, identity, appended, ticking, lanes, frames, framing, inner, plain, transactions, broker };
+        Ok((log, found))
     }
 
     /// Raises the generation: for a log that was copied, restored or repartitioned. Handles opened before keep the old one.
@@ -208,11 +220,15 @@ impl KafkaLog {
     }
 }
 
-/// What to do where there is no log.
+/// What is expected of the log that is opened.
 #[derive(Clone, Copy)]
-enum Missing {
-    Make,
-    Refuse,
+enum Opening {
+    /// Nothing: it is made where there is none.
+    MakeMissing,
+    /// It is there.
+    RefuseMissing,
+    /// It is not there yet, or it is an unfinished or finished copy of this log.
+    CopyOf(LogIdentity),
 }
 
 async fn tick(appended: watch::Sender<u64>, transactions: Arc<Transactions>) {
@@ -254,7 +270,7 @@ impl Log for KafkaLog {
     }
 
     async fn create_topics(&self, topics: &[TopicSpec]) -> Result<(), LogError> {
-        topics::create(&self.settings, &self.broker, self.options.replication, topics).await?;
+        topics::create(&self.settings, &self.broker, self.options.replication, RecordTime::OfBrokers, topics).await?;
         let partitions = topics.iter().map(|spec| spec.partitions).max().unwrap_or(0);
         member::prepare(&self.settings, &self.broker, &self.options, partitions).await
     }
@@ -279,7 +295,7 @@ impl Log for KafkaLog {
                 broker.require(&position.topic, position.partition)?;
             }
             let offsets = match append.positions().is_empty() {
-                true => plain.append(&append)?,
+                true => plain.append(&append, &[])?,
                 false => transactions.append(&append, &broker.topics_known()?)?,
             };
             for (record, offset) in append.records().zip(&offsets) {

@@ -15,6 +15,9 @@ use uuid::Uuid;
 use crate::membership::{Alone, Membership};
 use crate::record::{Append, RecordBatch};
 
+/// Versions are generation × 2^40 + offset + 1 and stay below 2^53, which some stores compare as doubles.
+const GENERATION_MAX: u32 = (1 << 13) - 1;
+
 /// Which log this is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct LogIdentity {
@@ -28,6 +31,13 @@ impl LogIdentity {
     /// The version of the after-image made by the change at `offset`: generation × 2^40 + offset + 1.
     pub fn version(&self, offset: u64) -> u64 {
         (u64::from(self.generation) << 40) + offset + 1
+    }
+
+    /// The same log under a generation above its own and above all of it that was `seen`; `None` when no version is left above them.
+    pub fn raised_above(&self, seen: &[LogIdentity]) -> Option<Self> {
+        let seen = seen.iter().filter(|seen| seen.id == self.id).map(|seen| seen.generation).max();
+        let used = self.generation.max(seen.unwrap_or(0));
+        (used < GENERATION_MAX).then_some(Self { generation: used + 1, ..*self })
     }
 }
 

@@ -46,6 +46,11 @@ impl StoreName {
     }
 }
 
+/// Whether a record of the progress topic says something of a build.
+pub fn tells_of_build(key: &[u8]) -> bool {
+    key.starts_with(KEY.as_bytes())
+}
+
 /// Start of the keys.
 pub(crate) const KEY: &str = "build|";
 

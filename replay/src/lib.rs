@@ -20,7 +20,7 @@ mod sink;
 #[cfg(test)]
 mod tests;
 
-pub use build::{Build, Step, StoreName};
+pub use build::{Build, Step, StoreName, tells_of_build};
 pub use builds::Builds;
 pub use replay::{Replay, ReplayError, Stand, Wish};
 pub use sink::ReplayingSink;

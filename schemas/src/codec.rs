@@ -95,6 +95,12 @@ pub fn state_schema(entity: &Entity) -> String {
     entity.state_envelope.json.clone()
 }
 
+/// Whether an envelope schema (JSON) is one of states, whoever wrote it.
+pub fn is_state_schema(envelope_json: &str) -> bool {
+    let schema = serde_json::from_str::<serde_json::Value>(envelope_json).unwrap_or_default();
+    schema["namespace"] == envelope::STATE_NAMESPACE
+}
+
 /// The fingerprint by which records of an envelope schema (JSON) are headed; `None` when that is no Avro schema.
 pub fn fingerprint(envelope_json: &str) -> Option<u64> {
     crate::compile::fingerprint(envelope_json)

@@ -57,6 +57,8 @@ fn what_is_not_meant_is_refused() {
         "tidemark dead-letters redrive --all 6ba7b810-9dad-51d1-80b4-00c04fd430c8",
         "tidemark import incremental --date yesterday",
         "tidemark up --timeout soon",
+        "tidemark log copy --to kafka",
+        "tidemark log copy --from embedded --to postgres",
     ] {
         assert!(Arguments::try_parse_from(words(line)).is_err(), "{line}");
     }

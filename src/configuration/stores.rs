@@ -59,27 +59,30 @@ impl fmt::Display for LogPlace {
     }
 }
 
-/// Where the log is.
-pub(super) fn read_log(reader: &mut Reader<'_>, prefix: &str) -> LogPlace {
-    let path = reader.path("log.path");
+/// Where the log is, of the two places that it may be in.
+pub(super) fn place_of_log(reader: &mut Reader<'_>, path: &Path, kafka: &KafkaOptions) -> LogPlace {
+    if reader.text("log.kind") != "kafka" {
+        return LogPlace::Embedded(path.to_owned());
+    }
+    for problem in kafka.problems() {
+        reader.refuse("log.properties", problem);
+    }
+    LogPlace::Kafka(kafka.clone())
+}
+
+/// The log on Kafka, whether it is there or not.
+pub(super) fn read_kafka(reader: &mut Reader<'_>, prefix: &str) -> KafkaOptions {
     let mut properties = reader.pairs("log.properties");
     let password = reader.text("log.password");
     if !password.is_empty() && properties.insert("sasl.password".to_owned(), password).is_some() {
         reader.refuse("log.password", "`sasl.password` stands in log.properties as well; leave one of the two away".to_owned());
     }
-    let options = KafkaOptions {
+    KafkaOptions {
         replication: u16::try_from(reader.whole("log.replication")).unwrap_or(1),
         properties,
         registry: read_registry(reader),
         ..KafkaOptions::new(reader.text("log.brokers"), prefix)
-    };
-    if reader.text("log.kind") != "kafka" {
-        return LogPlace::Embedded(path);
     }
-    for problem in options.problems() {
-        reader.refuse("log.properties", problem);
-    }
-    LogPlace::Kafka(options)
 }
 
 fn read_registry(reader: &mut Reader<'_>) -> Option<RegistryOptions> {

@@ -6,12 +6,13 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use tidemark_log::kafka::KafkaOptions;
 use tidemark_sink_core::Role;
 
 use super::Problem;
 use super::raw::{Entry, Raw, Value};
 use super::reference::{self, Kind};
-use super::stores::{LogPlace, Store, read_log, read_sinks};
+use super::stores::{LogPlace, Store, place_of_log, read_kafka, read_sinks};
 
 /// A text that is never shown.
 #[derive(Clone, PartialEq, Eq)]
@@ -78,6 +79,10 @@ impl Configuration {
 pub(crate) struct LogSettings {
     /// Where it is.
     pub(crate) place: LogPlace,
+    /// Where the embedded one is, or would be.
+    pub(crate) path: PathBuf,
+    /// Where the one on Kafka is, or would be.
+    pub(crate) kafka: KafkaOptions,
     /// Before topic names.
     pub(crate) prefix: String,
     /// Partitions of entity topics.
@@ -129,8 +134,11 @@ pub(crate) fn validate(raw: &Raw, data: &Path) -> Result<Configuration, Vec<Prob
     {
         reader.refuse("log.prefix", "must be 1 to 100 letters, digits, `-`, `_` or `.`".to_owned());
     }
+    let (path, kafka) = (reader.path("log.path"), read_kafka(&mut reader, &prefix));
     let log = LogSettings {
-        place: read_log(&mut reader, &prefix),
+        place: place_of_log(&mut reader, &path, &kafka),
+        path,
+        kafka,
         prefix,
         partitions: u32::try_from(reader.whole("log.partitions")).unwrap_or(1),
     };

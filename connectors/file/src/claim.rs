@@ -157,6 +157,14 @@ impl Claim {
 /// Start of the keys of claims.
 pub(crate) const CLAIM_PREFIX: &str = "claim|";
 
+/// A claim's record for a log whose receipts lie at other offsets: `moved` says where those from an offset on begin there. `None`
+/// where the record is no claim of this source, and good as it is.
+pub fn with_receipts_moved(value: &[u8], moved: impl FnOnce(u64) -> u64) -> Option<Vec<u8>> {
+    let claim: Claim = serde_json::from_slice(value).ok()?;
+    let claim = Claim { receipts_from: moved(claim.receipts_from), ..claim };
+    Some(serde_json::to_vec(&claim).expect("a claim is plain data"))
+}
+
 /// Bytes as hex.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write as _;

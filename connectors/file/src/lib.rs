@@ -34,6 +34,7 @@ mod tree;
 mod unsynced;
 mod watch;
 
+pub use claim::with_receipts_moved;
 pub use clock::Clock;
 pub use connector::FileConnector;
 pub use dry_run::{DryRunError, dry_run};

@@ -27,9 +27,6 @@ use crate::port::{LogError, LogIdentity};
 pub const LOG_FILE: &str = "log.db";
 /// The description's name in a backup.
 pub const BACKUP_FILE: &str = "backup.json";
-
-/// Versions are generation × 2^40 + offset + 1 and stay below 2^53, which some stores compare as doubles.
-const GENERATION_MAX: u32 = (1 << 13) - 1;
 const CACHE_KIB: i64 = 2 * 1024;
 
 /// `backup.json`.
@@ -111,12 +108,10 @@ fn put_back(directory: &Path, target: &Path, seen: &[LogIdentity]) -> Result<Log
     }
     let (log, description) = (directory.join(LOG_FILE), directory.join(BACKUP_FILE));
     let mut backup = read(&description)?;
-    let seen = seen.iter().filter(|seen| seen.id == backup.log_id).map(|seen| seen.generation).max();
-    let used = backup.generation.max(backup.restored_as.unwrap_or(0)).max(seen.unwrap_or(0));
-    if used >= GENERATION_MAX {
+    let used = LogIdentity { id: backup.log_id, generation: backup.generation.max(backup.restored_as.unwrap_or(0)) };
+    let Some(identity) = used.raised_above(seen) else {
         return Err(refused(target, "the log was restored so often that its versions are used up"));
-    }
-    let identity = LogIdentity { id: backup.log_id, generation: used + 1 };
+    };
     let draft = beside(target, ".restoring");
     remove_draft(&draft)?;
     let copied = fs::copy(&log, &draft).map(drop).map_err(|error| file_error("copying the backup", &log, error));

@@ -44,13 +44,23 @@ impl Deliveries {
         Arc::new(Self { state: Mutex::new(state), changed: Condvar::new() })
     }
 
-    /// Hands the record to the producer, waiting for room in its queue. Acknowledgement comes later.
-    pub(super) fn send(self: &Arc<Self>, producer: &Producer, index: usize, record: NewRecord<'_>) -> Result<(), KafkaError> {
+    /// Hands the record to the producer, waiting for room in its queue. Acknowledgement comes later. A time (UTC microseconds)
+    /// counts only on a topic that takes its writers' word for it.
+    pub(super) fn send(
+        self: &Arc<Self>,
+        producer: &Producer,
+        index: usize,
+        record: NewRecord<'_>,
+        time: Option<i64>,
+    ) -> Result<(), KafkaError> {
         let partition = i32::try_from(record.partition).unwrap_or(i32::MAX);
         self.lock().open += 1;
         let place = Box::new(Place { deliveries: Arc::clone(self), index });
         let mut ready =
             BaseRecord::with_opaque_to(record.topic, place).partition(partition).key(record.key).payload(record.value);
+        if let Some(time) = time {
+            ready = ready.timestamp(time.div_euclid(1000));
+        }
         loop {
             match producer.send(ready) {
                 Ok(()) => return Ok(()),

@@ -2,11 +2,11 @@
 //!
 //! Every process that finds no identity writes one under its own random id and reads again: the first one wins for all, and since
 //! each has a key of its own, compaction keeps them in that order. A raised generation is a record under the key `generation`, a
-//! registered schema one under `schema|<id>`.
+//! registered schema one under `schema|<id>`, a copy from elsewhere one under `copy`.
 
 use std::sync::Arc;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::broker::Broker;
@@ -19,6 +19,8 @@ use crate::record::{Append, RecordRef};
 
 /// Key of the records that raise the generation.
 const GENERATION: &str = "generation";
+/// Key of the records of a copy into this log.
+const COPY: &str = "copy";
 /// What the keys of registered schemas begin with.
 const SCHEMA: &str = "schema|";
 /// The topic has a few dozen records; larger reads would change nothing.
@@ -43,8 +45,25 @@ pub(super) struct Inner {
 pub(super) struct Facts {
     pub(super) identity: Option<LogIdentity>,
     pub(super) schemas: Vec<Registered>,
+    pub(super) copy: Option<CopyRecord>,
     /// Where to look on.
     pub(super) next: u64,
+}
+
+/// A copy of a log into this one, as it stands in the log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct CopyRecord {
+    /// Of which log. That of another one says nothing here: somebody made this log while that copy began.
+    pub(super) log: Uuid,
+    /// Where the copied log ended, summed over its partitions; `None` = the copy is not finished.
+    pub(super) finished: Option<u64>,
+}
+
+impl Facts {
+    /// The copy that made this log, if one did.
+    pub(super) fn copy_of(&self, log: Uuid) -> Option<&CopyRecord> {
+        self.copy.as_ref().filter(|copy| copy.log == log)
+    }
 }
 
 impl Inner {
@@ -69,6 +88,17 @@ impl Inner {
         Ok((facts, identity))
     }
 
+    /// Makes the log that another one is copied into, under that one's id. That it is not whole is said before it has an identity.
+    pub(super) async fn begin_copy(&self, identity: LogIdentity) -> Result<(), LogError> {
+        self.put_copy(CopyRecord { log: identity.id, finished: None }).await?;
+        self.put(&[(identity.id.to_string(), identity)]).await
+    }
+
+    /// Says how far a copy is.
+    pub(super) async fn put_copy(&self, copy: CopyRecord) -> Result<(), LogError> {
+        self.put(&[(COPY.to_owned(), copy)]).await
+    }
+
     /// Writes the identity with a raised generation.
     pub(super) async fn raise(&self, identity: LogIdentity) -> Result<(), LogError> {
         self.put(&[(GENERATION.to_owned(), identity)]).await
@@ -90,7 +120,7 @@ impl Inner {
             return Ok(());
         }
         let plain = Arc::clone(&self.plain);
-        blocking("writing what the log says of itself", move || plain.append(&append)).await.map(|_| ())
+        blocking("writing what the log says of itself", move || plain.append(&append, &[])).await.map(|_| ())
     }
 
     /// Reads on from there; the whole topic from `None`.
@@ -105,6 +135,10 @@ impl Inner {
             for record in batch.iter() {
                 if record.key.starts_with(SCHEMA.as_bytes()) {
                     facts.schemas.push(self.parsed(record)?);
+                    continue;
+                }
+                if record.key == COPY.as_bytes() {
+                    facts.copy = Some(self.parsed(record)?);
                     continue;
                 }
                 let identity: LogIdentity = self.parsed(record)?;

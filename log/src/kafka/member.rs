@@ -23,7 +23,7 @@ use tokio::sync::watch;
 use super::KafkaOptions;
 use super::broker::Broker;
 use super::client::{ANSWER, Quiet, Settings, answer, failed, let_go, retire};
-use super::topics;
+use super::topics::{self, RecordTime};
 use crate::blocking::blocking;
 use crate::membership::{Assignment, Membership};
 use crate::port::{LogError, Retention, TopicSpec};
@@ -60,7 +60,7 @@ pub(super) async fn prepare(
     match found {
         None => {
             let spec = TopicSpec { name, partitions, retention: Retention::Compact };
-            topics::create(settings, broker, options.replication, &[spec]).await
+            topics::create(settings, broker, options.replication, RecordTime::OfBrokers, &[spec]).await
         }
         Some(count) if count < partitions => {
             let admin = settings.admin()?;

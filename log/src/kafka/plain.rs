@@ -30,15 +30,15 @@ impl PlainProducer {
         Self { settings: settings.clone(), progress: format!("{prefix}.progress"), producer: Mutex::new(None) }
     }
 
-    /// Appends, waiting. Returns the offsets by record.
-    pub(super) fn append(&self, append: &Append) -> Result<Vec<u64>, LogError> {
+    /// Appends, waiting. Returns the offsets by record. `times`, by record, are what a copy says of its records; empty otherwise.
+    pub(super) fn append(&self, append: &Append, times: &[i64]) -> Result<Vec<u64>, LogError> {
         let producer = self.current()?;
         let deliveries = Deliveries::new(append.len());
         let last = |topic: &str| topic == self.progress;
         for checkpoints in [false, true] {
             // The records of one append lie together as far as the library lets them.
             for (index, record) in append.records().enumerate().filter(|(_, record)| last(record.topic) == checkpoints) {
-                let sent = deliveries.send(&producer, index, record);
+                let sent = deliveries.send(&producer, index, record, times.get(index).copied());
                 sent.map_err(|error| self.give_up(&producer, format!("appending to {}", record.topic), error))?;
             }
             deliveries.wait(PATIENCE).map_err(|error| self.give_up(&producer, "appending".to_owned(), error))?;

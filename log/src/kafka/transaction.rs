@@ -184,7 +184,7 @@ impl Transactions {
         let work = || -> Result<Vec<u64>, (String, KafkaError)> {
             let deliveries = Deliveries::new(append.len());
             for (index, record) in append.records().enumerate() {
-                let sent = deliveries.send(producer, index, record);
+                let sent = deliveries.send(producer, index, record, None);
                 sent.map_err(|error| (format!("appending to {}", record.topic), error))?;
             }
             deliveries.wait(PATIENCE).map_err(|error| ("appending".to_owned(), error))?;

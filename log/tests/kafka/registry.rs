@@ -11,12 +11,13 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use reqwest::Client;
 use serde_json::{Value, json};
-use tidemark_log::kafka::{KafkaLog, KafkaOptions, RegistryOptions};
-use tidemark_log::{Append, ConsumerPosition, Log, LogError, ReadLimit, Retention, TopicSchema, TopicSpec};
+use tidemark_log::kafka::{CopyTarget, KafkaLog, KafkaOptions, RegistryOptions};
+use tidemark_log::{Append, ConsumerPosition, Log, LogError, LogIdentity, ReadLimit, Retention, TopicSchema, TopicSpec};
 use tidemark_schemas::Catalog;
 use tidemark_schemas::codec::{change_schema, fingerprint, header, state_schema};
 use tidemark_test_support::Kind;
 use tidemark_test_support::http::serve;
+use uuid::Uuid;
 
 use crate::place::prefix;
 
@@ -182,6 +183,24 @@ async fn a_log_that_gets_a_registry_later_is_read_from_its_beginning() {
     let report = log.check_registry().await.unwrap().unwrap();
     assert_eq!(report.summary, format!("{}, 1 schemas of this log", place.registry));
     assert!(report.problems.is_empty(), "{:?}", report.problems);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_copied_here_is_framed_too() {
+    let Some(mut place) = Place::new("what_is_copied_here_is_framed_too").await else { return };
+    place.prefix = prefix();
+    place.topic = format!("{}.changes.customer", place.prefix).into();
+    let specs = [TopicSpec { name: place.topic.to_string(), partitions: 1, retention: Retention::Keep }];
+    let identity = LogIdentity { id: Uuid::new_v4(), generation: 1 };
+    let target = CopyTarget::open(place.options(Some(&place.registry)), identity).await.unwrap();
+    target.prepare(&specs).await.unwrap();
+    target.log().declare_schemas(&place.declared()).await.unwrap();
+    let mut append = Append::default();
+    append.record(&place.topic, 0, b"K", |out| out.extend(place.value("copied")));
+    target.put(append, vec![0], 0).await.unwrap();
+    target.finish(&specs, 1).await.unwrap();
+    assert_eq!(place.stored(1), [(b"K".to_vec(), framed(place.id().await, "copied"))]);
+    assert_eq!(place.read(&place.plain().await).await, [place.value("copied")]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

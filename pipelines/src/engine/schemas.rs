@@ -53,6 +53,22 @@ pub(crate) async fn declare(log: &dyn Log, topics: &Topics, catalog: &Catalog) -
     log.declare_schemas(&schemas).await
 }
 
+/// Tells `to`, into which the log `from` is copied, by which schemas records may have been written, whoever wrote them: first those
+/// of others, then those of this process.
+pub async fn declare_all(from: &dyn Log, to: &dyn Log, topics: &Topics, catalog: &Catalog) -> Result<(), LogError> {
+    let mut schemas = Vec::new();
+    for (key, text) in progress::load(from, topics, PREFIX).await? {
+        let Ok(WriterSchema { entity, schema }) = serde_json::from_str(&text) else {
+            tracing::warn!(key, "a writer's schema cannot be read; its records keep their own framing");
+            continue;
+        };
+        let topic = if codec::is_state_schema(&schema) { topics.state(&entity) } else { topics.changes(&entity) };
+        schemas.push(TopicSchema { topic, schema });
+    }
+    to.declare_schemas(&schemas).await?;
+    declare(to, topics, catalog).await
+}
+
 /// Learns the schema with this fingerprint; `false` when nobody has published it or it cannot be read as ours.
 pub(crate) async fn learn(pipeline: &Pipeline, fingerprint: u64) -> Result<bool, LogError> {
     let key = key_of(fingerprint);
