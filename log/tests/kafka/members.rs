@@ -78,7 +78,7 @@ async fn a_member_takes_the_place_of_the_former_one_of_its_name_at_once() {
     let Some(broker) = Kind::Kafka.address("a_member_takes_the_place_of_the_former_one_of_its_name_at_once") else { return };
     let prefix = prefix();
     // Longer than this test may take: it is not waited for that the former one is given up.
-    let long = [("session.timeout.ms".to_owned(), "600000".to_owned())];
+    let long = ["session.timeout.ms", "max.poll.interval.ms"].map(|name| (name.to_owned(), "600000".to_owned()));
     let named = || KafkaOptions {
         instance: Some("clinic-1".to_owned()),
         properties: long.clone().into(),
