@@ -52,14 +52,14 @@ pub enum Fault {
 /// One of each that a place may suffer; first those that are over soon.
 pub const FAULTS: [Fault; 19] = [
     Fault::WorkerKilled(0),
-    Fault::Killed(Kind::Kafka),
     Fault::Killed(Kind::Nebula),
     Fault::WorkerStopped(1),
     Fault::Answers(Kind::Qdrant),
+    Fault::Killed(Kind::Postgres),
+    Fault::Killed(Kind::Kafka),
     Fault::Answers(Kind::Postgres),
     Fault::Away(Kind::ClickHouse),
     Fault::Answers(Kind::Nebula),
-    Fault::Killed(Kind::Postgres),
     Fault::Rebalances,
     Fault::Answers(Kind::ClickHouse),
     Fault::Killed(Kind::ClickHouse),
