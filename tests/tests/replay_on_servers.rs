@@ -7,6 +7,7 @@ use tidemark_tests::binary;
 use tidemark_tests::bulk::{self, Size};
 use tidemark_tests::files::{envelope, pending};
 use tidemark_tests::generator::Operation::Delete;
+use tidemark_tests::on_servers::run_with;
 use tidemark_tests::place::Place;
 use tidemark_tests::running::{Running, http_get};
 use tidemark_tests::server_stores::{SERVER_STORES, ServerStore, Servers, keep_log_on_kafka, name_of};
@@ -80,9 +81,9 @@ impl Workers {
         fresh(&self.servers, &mut self.places[0], &self.name)
     }
 
-    /// The first two at work, with partitions for both.
+    /// The first two at work; one alone takes files in, as each source has one process.
     fn start(&self) -> Vec<Running> {
-        let running: Vec<Running> = self.places[..2].iter().map(|place| place.start(&["up"])).collect();
+        let running = vec![self.places[0].start(&run_with(&["connector.file"])), self.places[1].start(&run_with(&[]))];
         for place in &self.places[..2] {
             wait::until("both workers to be at work", wait::PATIENCE * 2, || {
                 http_get(place.port(), "/ready").filter(|(status, _)| *status == 200)
@@ -98,7 +99,7 @@ fn two_workers_fill_a_store_again_that_one_of_them_emptied() {
         return;
     };
     let expected = workers.fresh();
-    let running = workers.start();
+    let mut running = workers.start();
     for (store, expected) in SERVER_STORES.iter().zip(&expected) {
         // Asked for beside a worker, and by one that comes for this and goes.
         for place in [&workers.places[1], &workers.places[2]] {
@@ -108,6 +109,7 @@ fn two_workers_fill_a_store_again_that_one_of_them_emptied() {
             assert_same(store, &workers.servers.dump(store, &workers.name), expected, store.role);
         }
     }
+    assert!(running.iter_mut().all(|worker| worker.ended().is_none()), "both are still there");
     let emptied = |running: &Running| running.output().matches("emptying the store").count();
     assert!(running.iter().map(emptied).sum::<usize>() >= SERVER_STORES.len(), "it was left to who runs the stage");
 }
