@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test says what it expects by failing")]
 
 use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use tidemark_tests::generator::rounds::World;
 use tidemark_tests::judge::Judge;
@@ -19,8 +20,10 @@ use tidemark_tests::second::{self, LogPlace};
 use tidemark_tests::wait;
 
 const FIXED_SEEDS: u64 = 20;
-/// On servers a seed takes ten times as long.
+/// On servers a seed takes ten times as long, most of it waiting.
 const FIXED_SEEDS_ON_SERVERS: u64 = 4;
+const SIDE_BY_SIDE: usize = 2;
+const SIDE_BY_SIDE_ON_SERVERS: usize = 3;
 const SOAK_SEEDS: u64 = 200;
 const ROUNDS: u64 = 4;
 
@@ -28,7 +31,8 @@ fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{variable} must be a number")))
 }
 
-fn for_each_seed(fixed: u64, run: impl Fn(u64)) {
+/// Runs so many seeds side by side; what runs when one fails is still ended, no further one is begun.
+fn for_each_seed(fixed: u64, side_by_side: usize, run: impl Fn(u64) + Sync) {
     let seeds: Vec<u64> = match (number("TIDEMARK_SEED"), number("TIDEMARK_ROUNDS")) {
         (Some(seed), Some(many)) => (seed..seed + many).collect(),
         (seed, None) if std::env::var_os("TIDEMARK_SOAK").is_some() => {
@@ -37,17 +41,28 @@ fn for_each_seed(fixed: u64, run: impl Fn(u64)) {
         }
         _ => (0..fixed).collect(),
     };
-    for seed in seeds {
-        if let Err(cause) = std::panic::catch_unwind(AssertUnwindSafe(|| run(seed))) {
-            eprintln!("seed {seed} failed; repeat it by TIDEMARK_SEED={seed} TIDEMARK_ROUNDS=1");
-            std::panic::resume_unwind(cause);
+    let (next, failed) = (AtomicUsize::new(0), AtomicBool::new(false));
+    let take = || {
+        while !failed.load(Ordering::Relaxed)
+            && let Some(seed) = seeds.get(next.fetch_add(1, Ordering::Relaxed))
+        {
+            if let Err(cause) = std::panic::catch_unwind(AssertUnwindSafe(|| run(*seed))) {
+                failed.store(true, Ordering::Relaxed);
+                eprintln!("seed {seed} failed; repeat it by TIDEMARK_SEED={seed} TIDEMARK_ROUNDS=1");
+                std::panic::resume_unwind(cause);
+            }
         }
-    }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..side_by_side {
+            scope.spawn(take);
+        }
+    });
 }
 
 #[test]
 fn stores_equal_the_oracle() {
-    for_each_seed(FIXED_SEEDS, |seed| {
+    for_each_seed(FIXED_SEEDS, SIDE_BY_SIDE, |seed| {
         let place = Place::new();
         run(seed, &place, place.data().into(), &Readers::embedded(place.data()));
     });
@@ -59,7 +74,7 @@ fn stores_on_servers_equal_the_oracle() {
     if OnServers::shared(NAME).is_none() {
         return;
     }
-    for_each_seed(FIXED_SEEDS_ON_SERVERS, |seed| {
+    for_each_seed(FIXED_SEEDS_ON_SERVERS, SIDE_BY_SIDE_ON_SERVERS, |seed| {
         let servers = OnServers::shared(NAME).expect("they were there");
         let (place, beside) = (servers.worker(), servers.worker());
         let mut workers = [place.start(&run_with(&["connector.file"])), beside.start(&run_with(&[]))];
