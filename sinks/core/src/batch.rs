@@ -6,7 +6,7 @@
 //!
 //! Control records (key `#control|…`) say something to processors; sinks skip them.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use tidemark_log::{RecordBatch, RecordRef};
@@ -93,6 +93,28 @@ impl SinkBatch {
             skipped += keep_last_versions(&mut rows, start);
         }
         if refused.is_empty() { Ok((rows, skipped)) } else { Err(refused) }
+    }
+
+    /// The versions that these rows have superseded within the batch, each with the row's index: what a store may hold of a batch
+    /// that was cut off, though only its last versions count.
+    pub fn superseded<'b>(&'b self, rows: &[SinkRow<'b>], indexes: &[usize]) -> Vec<(usize, State<'b>)> {
+        let mut by_part: BTreeMap<usize, HashMap<&[u8], usize>> = BTreeMap::new();
+        for index in indexes {
+            by_part.entry(rows[*index].part).or_default().insert(rows[*index].state.key.as_bytes(), *index);
+        }
+        let mut found = Vec::new();
+        for (part, last) in by_part {
+            let part = &self.parts[part];
+            if part.records.len() == last.len() {
+                continue;
+            }
+            for record in part.records.iter().filter(|record| !self.is_excluded(part, record.offset)) {
+                let Some(index) = last.get(record.key).filter(|index| rows[**index].offset != record.offset) else { continue };
+                // What does not decode has been refused before.
+                found.extend(decode_state(&self.catalog, &part.entity, record.value).map(|state| (*index, state)));
+            }
+        }
+        found
     }
 
     /// Leaves these rows out from now on.

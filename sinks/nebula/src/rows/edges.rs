@@ -1,7 +1,9 @@
 //! Entities that are edges: one edge for each record, found again through a vertex of our own.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use tidemark_log::crash;
+use tidemark_schemas::State;
 use tidemark_schemas::attributes::EdgeShape;
 use tidemark_sink_core::SinkError;
 use tidemark_sink_core::graph::{EdgeFields, owner_rank};
@@ -17,7 +19,7 @@ use crate::shape::{self, EDGE_RECORD, Shape, Shapes};
 use crate::writer::{Piece, Work};
 
 /// Where an edge is: source id, type, target id. (Its rank is the record's own.)
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Place {
     source: String,
     kind: Name,
@@ -36,6 +38,14 @@ pub(super) async fn write(task: &mut Task<'_, '_>, group: &Group<'_>, shape: &Ed
     let tag = Name::fixed(EDGE_RECORD);
     let compared = task.compare(group, &tag).await?;
     let stored = stored_places(task, &compared, &tag).await?;
+    // Edges come before the records of where they are, so a batch that was cut off in between may have left one that no record
+    // names. What it held is in this batch, if only as a version that a later one has superseded.
+    let mut left_behind: HashMap<usize, Vec<Place>> = HashMap::new();
+    for (index, state) in task.batch.superseded(task.rows, &group.rows) {
+        if let Ok(Some(place)) = place_of(&fields, &state) {
+            left_behind.entry(index).or_default().push(place);
+        }
+    }
     let properties = shape::properties(entity).map_err(|problem| fatal(problem, "no name"))?;
     let names = ngql::list(properties.iter().map(|property| &property.name));
 
@@ -50,16 +60,23 @@ pub(super) async fn write(task: &mut Task<'_, '_>, group: &Group<'_>, shape: &Ed
         }
         let state = &task.rows[*index].state;
         let rank = owner_rank(&format!("{}:{}", entity.name, state.key));
-        let edge = fields.read(&state.row);
-        let place = match (state.deleted, edge.source, edge.target) {
-            (false, Some(source), Some(target)) => match place(&source, &edge.kind, &target) {
-                Ok(place) => Some(place),
-                Err(refusal) => {
-                    task.refuse(*index, refusal);
-                    continue;
-                }
-            },
-            _ => None,
+        let place = match place_of(&fields, state) {
+            Err(refusal) if !state.deleted => {
+                task.refuse(*index, refusal);
+                continue;
+            }
+            // Of what cannot be anywhere, nothing was ever written.
+            place => place.unwrap_or_default(),
+        };
+        let record_id = task.vid(*index);
+        let left = left_behind.remove(index).unwrap_or_default();
+        let mut old: Vec<Place> = stored.get(&record_id).cloned().into_iter().chain(left).collect();
+        // A deleted row has no edge, but a batch that was cut off may have left one at its last place.
+        let place = if state.deleted {
+            old.extend(place);
+            None
+        } else {
+            place
         };
         if let Some(place) = &place {
             match task.renderer.record(*index, &place.text(rank), entity, state) {
@@ -70,8 +87,9 @@ pub(super) async fn write(task: &mut Task<'_, '_>, group: &Group<'_>, shape: &Ed
                 Err(refusal) => task.refuse(*index, refusal),
             }
         }
-        let record_id = task.vid(*index);
-        if let Some(old) = stored.get(&record_id).filter(|old| Some(*old) != place.as_ref()) {
+        old.sort();
+        old.dedup();
+        for old in old.iter().filter(|old| Some(*old) != place.as_ref()) {
             let head = || Work { head: format!("DELETE EDGE {} ", old.kind), ..Work::default() };
             let piece = Piece { row: *index, text: old.text(rank), ..Piece::default() };
             deletes.entry(old.kind.clone()).or_insert_with(head).pieces.push(piece);
@@ -83,11 +101,13 @@ pub(super) async fn write(task: &mut Task<'_, '_>, group: &Group<'_>, shape: &Ed
     }
     // Before anything is sent.
     task.finish()?;
-    let shapes: Vec<Shape> = inserts.keys().map(|kind| Shape { name: kind.clone(), properties: properties.clone() }).collect();
+    let kinds: BTreeSet<&Name> = inserts.keys().chain(deletes.keys()).collect();
+    let shapes: Vec<Shape> = kinds.into_iter().map(|kind| Shape { name: kind.clone(), properties: properties.clone() }).collect();
     know(task, shapes).await?;
     let written = records.pieces.len() as u64;
     let edges: Vec<Work> = inserts.into_values().chain(deletes.into_values()).collect();
     task.run(&edges, "writing edges").await?;
+    crash::point("nebula.before-edge-records");
     task.run(&[records], "writing where edges are").await?;
     Ok(written)
 }
@@ -102,6 +122,13 @@ async fn know(task: &mut Task<'_, '_>, shapes: Vec<Shape>) -> Result<(), SinkErr
     schema::create(task.writer.session(), &Shapes { tags: Vec::new(), edges: unknown }).await?;
     task.writer.learn_edges(made);
     Ok(())
+}
+
+/// Where the edge of a row is; `None` where it has no end.
+fn place_of(fields: &EdgeFields, state: &State<'_>) -> Result<Option<Place>, Refusal> {
+    let edge = fields.read(&state.row);
+    let (Some(source), Some(target)) = (edge.source, edge.target) else { return Ok(None) };
+    place(&source, &edge.kind, &target).map(Some)
 }
 
 fn place(source: &str, kind: &str, target: &str) -> Result<Place, Refusal> {
