@@ -55,6 +55,8 @@ use transaction::Transactions;
 
 /// What one partition may hold fetched ahead, in bytes: less stalls readers, more costs memory in every stage and partition.
 const QUEUE_BYTES: usize = 1 << 20;
+/// A commit costs some 20 ms, most of it waiting for the coordinator: of an ordinary batch alone that would be a quarter.
+const BATCHES_PER_COMMIT: usize = 8;
 /// How often followers are woken without a reason: it bounds how late a reader notices that its place was given to another.
 const TICK: Duration = Duration::from_millis(500);
 /// How often owners are looked at whose positions were not written for long.
@@ -199,6 +201,11 @@ impl KafkaLog {
         Ok(identity)
     }
 
+    /// What is wrong with those of the topics that are there, each with its remedy. Makes and changes nothing.
+    pub async fn check_topics(&self, topics: &[TopicSpec]) -> Result<Vec<String>, LogError> {
+        topics::check(&self.settings, &self.broker, self.options.replication, topics).await
+    }
+
     /// What the schema registry knows of this log; `None` where none is configured.
     pub async fn check_registry(&self) -> Result<Option<RegistryReport>, LogError> {
         self.framing.check().await
@@ -267,6 +274,10 @@ impl Drop for KafkaLog {
 impl Log for KafkaLog {
     fn identity(&self) -> LogIdentity {
         self.identity
+    }
+
+    fn batches_per_commit(&self) -> usize {
+        BATCHES_PER_COMMIT
     }
 
     async fn create_topics(&self, topics: &[TopicSpec]) -> Result<(), LogError> {
@@ -345,7 +356,12 @@ impl Log for KafkaLog {
         self.appended.subscribe()
     }
 
-    async fn take_over(&self, consumer: &str, partition: u32) -> Result<(), LogError> {
+    async fn include_pending(&self, topic: &str, partition: u32) -> Result<(), LogError> {
+        let topic = topic.to_owned();
+        self.ask("asking what is under way", move |broker| broker.include_pending(&topic, partition)).await
+    }
+
+    async fn take_over(&self, consumer: &str, partition: u32) -> Result<Vec<(String, u32, u64)>, LogError> {
         let (broker, transactions, consumer) = (Arc::clone(&self.broker), Arc::clone(&self.transactions), consumer.to_owned());
         blocking("taking over", move || transactions.take_over(&consumer, partition, &broker.topics_known()?)).await
     }

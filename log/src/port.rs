@@ -176,13 +176,20 @@ pub trait Log: Send + Sync + 'static {
     /// without records may still pass some: [`RecordBatch::next_offset`] is where to read on.
     async fn read(&self, topic: &str, partition: u32, offset: u64, limit: ReadLimit) -> Result<RecordBatch, LogError>;
 
+    /// Makes later reads of this partition by this handle return everything that anybody had appended when this was called: what
+    /// stands behind an append with positions that is still under way is waited for.
+    async fn include_pending(&self, topic: &str, partition: u32) -> Result<(), LogError> {
+        let _ = (topic, partition);
+        Ok(())
+    }
+
     /// First and next offset; the next one is behind everything that can be read now.
     async fn bounds(&self, topic: &str, partition: u32) -> Result<Bounds, LogError>;
 
     /// The first offset whose record time is at or after `time` (UTC microseconds); the end if there is none.
     async fn offset_at(&self, topic: &str, partition: u32, time: i64) -> Result<u64, LogError>;
 
-    /// Stored positions of a consumer: (topic, partition, next offset).
+    /// Stored positions of a consumer: (topic, partition, next offset). Waits for appends under way that may still move one.
     async fn positions(&self, consumer: &str) -> Result<Vec<(String, u32, u64)>, LogError>;
 
     /// The next offsets of several partitions, as `bounds` says them one by one.
@@ -194,15 +201,22 @@ pub trait Log: Send + Sync + 'static {
         Ok(ends)
     }
 
+    /// How many ordinary batches one append with positions should hold while there is more to do: above 1 where a commit takes a
+    /// time of its own, whatever is in it.
+    fn batches_per_commit(&self) -> usize {
+        1
+    }
+
     /// Changes whenever somebody, in whatever process, has appended: what a follower waits for between reads.
     fn appended(&self) -> watch::Receiver<u64>;
 
     /// Makes the caller the only one that may move the consumer's positions on this partition number of all topics: what a
-    /// former owner has under way is ended, and what it tries later is `Stale`. Called before positions are read. A log whose
-    /// stages are locked against other processes has nothing to do here.
-    async fn take_over(&self, consumer: &str, partition: u32) -> Result<(), LogError> {
-        let _ = (consumer, partition);
-        Ok(())
+    /// former owner has under way is ended, and what it tries later is `Stale`. Returns the positions there as they are then; what
+    /// is under way on other numbers is not waited for. A log whose stages are locked against other processes only looks.
+    async fn take_over(&self, consumer: &str, partition: u32) -> Result<Vec<(String, u32, u64)>, LogError> {
+        let mut stored = self.positions(consumer).await?;
+        stored.retain(|(_, number, _)| *number == partition);
+        Ok(stored)
     }
 
     /// Says by which schemas records are written, before the first of them is. A log whose records others read through a schema

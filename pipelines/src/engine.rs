@@ -58,6 +58,11 @@ impl BatchLimits {
     pub const FOLD: Self = Self { records_max: 8_000, bytes_max: 8 << 20 };
     /// Of a sink: transactions of 5,000 to 10,000 rows are the cheapest for the stores.
     pub const SINK: Self = Self { records_max: 8_000, bytes_max: 8 << 20 };
+
+    /// The same for so many batches at once: more records within the same bytes, which are what memory depends on.
+    pub(crate) fn holding(self, batches: usize) -> Self {
+        Self { records_max: self.records_max.saturating_mul(batches), ..self }
+    }
 }
 
 impl Pipeline {

@@ -16,9 +16,18 @@ use crate::refusal::no_such;
 /// What this consumer may hold ready to read: it reads nothing.
 const LOOKING_BYTES: usize = 1 << 20;
 
+/// A topic that is there.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Found {
+    pub(super) partitions: u32,
+    /// Of the partition that has the fewest.
+    pub(super) replicas: u32,
+}
+
 /// Asks the broker.
 pub(super) struct Broker {
     consumer: Option<Arc<Consumer>>,
+    settings: Settings,
     prefix: String,
     topics: Mutex<BTreeMap<String, u32>>,
     /// Per topic and partition: offset up to which everything can be read.
@@ -27,8 +36,9 @@ pub(super) struct Broker {
 
 impl Broker {
     pub(super) fn new(settings: &Settings, prefix: &str) -> Result<Self, LogError> {
-        let consumer = Some(Arc::new(settings.consumer(&format!("{prefix}-look"), LOOKING_BYTES)?));
-        Ok(Self { consumer, prefix: prefix.to_owned(), topics: Mutex::default(), ends: Mutex::default() })
+        let consumer = Some(Arc::new(settings.consumer(&group(prefix), LOOKING_BYTES)?));
+        let settings = settings.clone();
+        Ok(Self { consumer, settings, prefix: prefix.to_owned(), topics: Mutex::default(), ends: Mutex::default() })
     }
 
     fn consumer(&self) -> &Consumer {
@@ -37,17 +47,22 @@ impl Broker {
 
     /// All topics of this log with their partition counts, ours for bookkeeping included. Asks the broker.
     pub(super) fn topics(&self) -> Result<Vec<(String, u32)>, LogError> {
+        Ok(self.look()?.into_iter().map(|(name, found)| (name, found.partitions)).collect())
+    }
+
+    /// The same, with what else there is to know of them.
+    pub(super) fn look(&self) -> Result<BTreeMap<String, Found>, LogError> {
         let metadata = answer("listing topics", self.consumer().fetch_metadata(None, ANSWER))?;
         let ours = format!("{}.", self.prefix);
-        let mut found = BTreeMap::new();
-        for topic in metadata.topics() {
-            if topic.name().starts_with(&ours) && !topic.partitions().is_empty() {
-                found.insert(topic.name().to_owned(), u32::try_from(topic.partitions().len()).unwrap_or(u32::MAX));
-            }
+        let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        let mut all = BTreeMap::new();
+        for topic in metadata.topics().iter().filter(|topic| topic.name().starts_with(&ours)) {
+            let Some(replicas) = topic.partitions().iter().map(|partition| partition.replicas().len()).min() else { continue };
+            let found = Found { partitions: number(topic.partitions().len()), replicas: number(replicas) };
+            all.insert(topic.name().to_owned(), found);
         }
-        let listed = found.iter().map(|(name, count)| (name.clone(), *count)).collect();
-        *self.lock_topics() = found;
-        Ok(listed)
+        *self.lock_topics() = all.iter().map(|(name, found)| (name.clone(), found.partitions)).collect();
+        Ok(all)
     }
 
     /// The same, as known; asks only when nothing is known.
@@ -75,6 +90,19 @@ impl Broker {
         let (start, end) = (u64::try_from(start).unwrap_or(0), u64::try_from(end).unwrap_or(0));
         self.raise(topic, partition, end);
         Ok(Bounds { start, end })
+    }
+
+    /// From now on reads of this partition wait for everything below the offset that the next record of anybody would get: it is
+    /// committed, or under way.
+    pub(super) fn include_pending(&self, topic: &str, partition: u32) -> Result<(), LogError> {
+        self.require(topic, partition)?;
+        // Asked seldom, so this consumer is not kept.
+        let looking = self.settings.consumer_of_everything(&group(&self.prefix), LOOKING_BYTES)?;
+        let found = looking.fetch_watermarks(topic, kafka_number(partition), ANSWER);
+        retire("consumer that looks", looking);
+        let (_, end) = answer(format!("asking what is under way on {topic}/{partition}"), found)?;
+        self.raise(topic, partition, u64::try_from(end).unwrap_or(0));
+        Ok(())
     }
 
     /// The ends of many partitions by one question to each broker.
@@ -124,7 +152,7 @@ impl Broker {
         ends.get(topic).and_then(|ends| ends.get(partition as usize)).copied().unwrap_or(0)
     }
 
-    /// Everything below `end` can be read: it was committed.
+    /// Everything below `end` can be read: it was committed, or will soon be, or never.
     pub(super) fn raise(&self, topic: &str, partition: u32, end: u64) {
         let mut ends = self.ends.lock().unwrap_or_else(PoisonError::into_inner);
         if !ends.contains_key(topic) {
@@ -141,6 +169,10 @@ impl Broker {
     fn lock_topics(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, u32>> {
         self.topics.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn group(prefix: &str) -> String {
+    format!("{prefix}-look")
 }
 
 impl Drop for Broker {

@@ -85,6 +85,15 @@ impl Settings {
 
     /// A consumer that is never a member of its group: it reads where it is told to, or looks at offsets.
     pub(super) fn consumer(&self, group: &str, queue_bytes: usize) -> Result<Consumer, LogError> {
+        self.isolated_consumer(group, queue_bytes, "read_committed")
+    }
+
+    /// The same with what is not committed yet, or never will be.
+    pub(super) fn consumer_of_everything(&self, group: &str, queue_bytes: usize) -> Result<Consumer, LogError> {
+        self.isolated_consumer(group, queue_bytes, "read_uncommitted")
+    }
+
+    fn isolated_consumer(&self, group: &str, queue_bytes: usize, isolation: &str) -> Result<Consumer, LogError> {
         let queue_kilobytes = (queue_bytes >> 10).max(1).to_string();
         let helpful = [
             // the default of a second stalls a reader each time that its queue is full
@@ -99,7 +108,7 @@ impl Settings {
             ("group.id", group),
             ("enable.auto.commit", "false"),
             ("enable.auto.offset.store", "false"),
-            ("isolation.level", "read_committed"),
+            ("isolation.level", isolation),
             ("auto.offset.reset", "earliest"),
             ("allow.auto.create.topics", "false"),
             ("check.crcs", "true"),

@@ -14,7 +14,7 @@ use rdkafka::admin::{
 };
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
-use super::broker::Broker;
+use super::broker::{Broker, Found};
 use super::client::{ANSWER, MESSAGE_BYTES_MAX, Quiet, Settings, answer, failed, let_go};
 use crate::blocking::blocking;
 use crate::port::{LogError, Retention, TopicSpec};
@@ -73,27 +73,20 @@ pub(super) async fn create(
     for spec in specs {
         check_spec(spec)?;
     }
-    let asked = Arc::clone(broker);
-    let existing: BTreeMap<String, u32> = blocking("listing topics", move || asked.topics()).await?.into_iter().collect();
+    let existing = existing(broker).await?;
     for spec in specs {
         if let Some(found) = existing.get(&spec.name)
-            && *found != spec.partitions
+            && found.partitions != spec.partitions
         {
-            return Err(refused_partitions(spec, *found));
+            return Err(refused_partitions(spec, found.partitions));
         }
     }
     let admin = settings.admin()?;
-    let (there, missing): (Vec<_>, Vec<_>) = specs.iter().partition(|spec| existing.contains_key(&spec.name));
-    if !there.is_empty() {
-        let names: Vec<&str> = there.iter().map(|spec| spec.name.as_str()).collect();
-        let mut complaints = Vec::new();
-        for (spec, found) in there.iter().zip(describe(&admin, &names).await?) {
-            complaints.extend(complain(settings, spec, time, &found));
-        }
-        if !complaints.is_empty() {
-            return Err(LogError::Settings(complaints.join("; ")));
-        }
+    let complaints = complaints(settings, &admin, replication, time, specs, &existing).await?;
+    if !complaints.is_empty() {
+        return Err(LogError::Settings(complaints.join("; ")));
     }
+    let missing: Vec<_> = specs.iter().filter(|spec| !existing.contains_key(&spec.name)).collect();
     if !missing.is_empty() {
         let wanted: Vec<(&TopicSpec, Vec<Setting>)> =
             missing.iter().map(|spec| (*spec, wanted(spec, replication, time))).collect();
@@ -112,6 +105,63 @@ pub(super) async fn create(
     }
     let_go("admin client", admin);
     Ok(())
+}
+
+/// What is wrong with those of the topics that are there, each with its remedy. Makes and changes nothing.
+pub(super) async fn check(
+    settings: &Settings,
+    broker: &Arc<Broker>,
+    replication: u16,
+    specs: &[TopicSpec],
+) -> Result<Vec<String>, LogError> {
+    let existing = existing(broker).await?;
+    let admin = settings.admin()?;
+    let mut problems = complaints(settings, &admin, replication, RecordTime::OfBrokers, specs, &existing).await?;
+    let_go("admin client", admin);
+    for spec in specs {
+        if let Some(found) = existing.get(&spec.name)
+            && found.partitions != spec.partitions
+        {
+            problems.push(format!(
+                "topic {} has {} partitions, log.partitions is {}: set it to what there is; keys would change their partition",
+                spec.name, found.partitions, spec.partitions
+            ));
+        }
+    }
+    Ok(problems)
+}
+
+async fn existing(broker: &Arc<Broker>) -> Result<BTreeMap<String, Found>, LogError> {
+    let asked = Arc::clone(broker);
+    blocking("listing topics", move || asked.look()).await
+}
+
+/// What is wrong with the settings of those that are there.
+async fn complaints(
+    settings: &Settings,
+    admin: &AdminClient<Quiet>,
+    replication: u16,
+    time: RecordTime,
+    specs: &[TopicSpec],
+    existing: &BTreeMap<String, Found>,
+) -> Result<Vec<String>, LogError> {
+    let there: Vec<_> = specs.iter().filter_map(|spec| Some((spec, existing.get(&spec.name)?))).collect();
+    if there.is_empty() {
+        return Ok(Vec::new());
+    }
+    let names: Vec<&str> = there.iter().map(|(spec, _)| spec.name.as_str()).collect();
+    let mut complaints = Vec::new();
+    for ((spec, found), described) in there.iter().zip(describe(admin, &names).await?) {
+        if found.replicas < u32::from(replication) {
+            complaints.push(format!(
+                "topic {} has {} replicas, log.replication is {replication}: give it more by kafka-reassign-partitions.sh, or set \
+                 log.replication to what there is",
+                spec.name, found.replicas
+            ));
+        }
+        complaints.extend(complain(settings, spec, replication, time, &described));
+    }
+    Ok(complaints)
 }
 
 fn patience() -> AdminOptions {
@@ -235,10 +285,10 @@ fn wanted(spec: &TopicSpec, replication: u16, time: RecordTime) -> Vec<Setting> 
 }
 
 /// What is wrong with a topic that is there.
-fn complain(settings: &Settings, spec: &TopicSpec, time: RecordTime, found: &ConfigResource) -> Vec<String> {
+fn complain(settings: &Settings, spec: &TopicSpec, replication: u16, time: RecordTime, found: &ConfigResource) -> Vec<String> {
     let brokers = settings.brokers();
     let mut complaints = Vec::new();
-    for setting in wanted(spec, 1, time) {
+    for setting in wanted(spec, replication, time) {
         let Some(value) = found.get(setting.name).and_then(|entry| entry.value.as_deref()) else { continue };
         if !fits(&setting, value) {
             complaints.push(format!(

@@ -56,15 +56,20 @@ impl Transactions {
         Self { settings: settings.clone(), prefix: prefix.to_owned(), owners: Mutex::default(), groups: Mutex::default() }
     }
 
-    /// Makes this process the only one that may move the consumer's positions on this partition number of these topics.
-    pub(super) fn take_over(&self, consumer: &str, partition: u32, topics: &[(String, u32)]) -> Result<(), LogError> {
+    /// Makes this process the only one that may move the consumer's positions on this partition number of these topics; returns them.
+    pub(super) fn take_over(
+        &self,
+        consumer: &str,
+        partition: u32,
+        topics: &[(String, u32)],
+    ) -> Result<Vec<(String, u32, u64)>, LogError> {
         let place = self.place(consumer, partition);
         let mut owner = place.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(former) = owner.take() {
             retire("transactional producer", former);
         }
-        *owner = Some(self.own(consumer, partition, topics)?);
-        Ok(())
+        let current = owner.insert(self.own(consumer, partition, topics)?);
+        Ok(current.positions.iter().map(|((_, topic, number), next)| (topic.clone(), *number, *next)).collect())
     }
 
     /// Appends in a transaction, waiting. Returns the offsets by record.
@@ -124,21 +129,30 @@ impl Transactions {
         }
     }
 
-    /// The consumer's stored positions on these topics, waiting for transactions that are about to end.
+    /// The consumer's stored positions on all partitions of these topics, waiting for transactions that are about to end.
     pub(super) fn positions(&self, consumer: &str, topics: &[(String, u32)]) -> Result<Vec<(String, u32, u64)>, LogError> {
+        let places = topics.iter().flat_map(|(topic, partitions)| (0..*partitions).map(move |partition| (&**topic, partition)));
+        self.stored(consumer, places)
+    }
+
+    /// The same on some partitions; waits for transactions of these only.
+    fn stored<'t>(
+        &self,
+        consumer: &str,
+        places: impl Iterator<Item = (&'t str, u32)>,
+    ) -> Result<Vec<(String, u32, u64)>, LogError> {
         let mut wanted = TopicPartitionList::new();
-        for (topic, partitions) in topics {
-            for partition in 0..*partitions {
-                wanted.add_partition(topic, kafka_number(partition));
-            }
+        for (topic, partition) in places {
+            wanted.add_partition(topic, kafka_number(partition));
         }
         if wanted.count() == 0 {
             return Ok(Vec::new());
         }
-        let step = format!("reading the positions of {consumer}");
-        let found = answer(step, self.group(consumer)?.committed_offsets(wanted, ANSWER))?;
+        let step = || format!("reading the positions of {consumer}");
+        let found = answer(step(), self.group(consumer)?.committed_offsets(wanted, ANSWER))?;
         let mut positions = Vec::new();
         for element in found.elements() {
+            element.error().map_err(|error| failed(step(), error))?;
             if let Offset::Offset(next) = element.offset() {
                 let (Ok(partition), Ok(next)) = (u32::try_from(element.partition()), u64::try_from(next)) else { continue };
                 positions.push((element.topic().to_owned(), partition, next));
@@ -168,9 +182,8 @@ impl Transactions {
         // ends whatever a former owner left open; from here on it is fenced
         answer(format!("taking over {id}"), producer.init_transactions(ANSWER))?;
         let with_number = topics.iter().filter(|(_, partitions)| partition < *partitions);
-        let stored = self.positions(consumer, &with_number.cloned().collect::<Vec<_>>())?;
-        let stored = stored.into_iter().filter(|(_, number, _)| *number == partition);
-        let positions = stored.map(|(topic, number, next)| ((consumer.to_owned(), topic, number), next)).collect();
+        let stored = self.stored(consumer, with_number.map(|(topic, _)| (&**topic, partition)))?;
+        let positions = stored.into_iter().map(|(topic, number, next)| ((consumer.to_owned(), topic, number), next)).collect();
         let long_ago = Instant::now().checked_sub(RENEW_EVERY).unwrap_or_else(Instant::now);
         Ok(Owner { producer, positions, renewed: long_ago })
     }
@@ -221,16 +234,14 @@ impl Transactions {
     /// What a fenced caller is told: where the first of its positions stands now.
     fn stale(&self, positions: &[ConsumerPosition]) -> LogError {
         let Some(position) = positions.first() else { unreachable!("an append without positions is no transaction") };
-        let topics = [(position.topic.clone(), position.partition + 1)];
-        let stands = |(_, number, _): &&(String, u32, u64)| *number == position.partition;
-        match self.positions(&position.consumer, &topics) {
+        match self.stored(&position.consumer, std::iter::once((&*position.topic, position.partition))) {
             Err(error) => error,
             Ok(found) => LogError::Stale {
                 consumer: position.consumer.clone(),
                 topic: position.topic.clone(),
                 partition: position.partition,
                 expected: position.from,
-                found: found.iter().find(stands).map_or(0, |(_, _, next)| *next),
+                found: found.first().map_or(0, |(_, _, next)| *next),
             },
         }
     }

@@ -46,6 +46,31 @@ async fn a_topic_with_other_settings_is_complained_about() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_check_says_everything_and_makes_nothing() {
+    let Some(broker) = Kind::Kafka.address("a_check_says_everything_and_makes_nothing") else { return };
+    let prefix = prefix();
+    let spec = |name: &str, partitions| TopicSpec { name: format!("{prefix}.{name}"), partitions, retention: Retention::Keep };
+    let log = open(&broker, &prefix).await;
+    log.create_topics(&[spec("good", 2)]).await.unwrap();
+    make(&broker, &format!("{prefix}.bad"), &[("retention.ms", "604800000"), ("message.timestamp.type", "LogAppendTime")]).await;
+    let specs = [spec("good", 2), spec("bad", 1), spec("missing", 1)];
+    let problems = log.check_topics(&specs).await.unwrap();
+    assert!(problems.iter().all(|problem| problem.contains(".bad has")) && problems.len() == 2, "{problems:?}");
+    assert!(problems.iter().any(|problem| problem.contains("retention.ms=604800000, -1 is needed")), "{problems:?}");
+    assert_eq!(log.topics().await.unwrap().len(), 2, "a check makes no topic");
+
+    let grown = log.check_topics(&[spec("good", 3)]).await.unwrap();
+    assert!(grown.len() == 1 && grown[0].contains("has 2 partitions, log.partitions is 3"), "{grown:?}");
+    let more = KafkaOptions { replication: 3, ..KafkaOptions::new(&broker, &prefix) };
+    let replicated = KafkaLog::open_existing(more.clone()).await.unwrap();
+    let problems = replicated.check_topics(&[spec("good", 2)]).await.unwrap();
+    assert!(problems.iter().any(|problem| problem.contains("has 1 replicas, log.replication is 3")), "{problems:?}");
+    assert!(problems.iter().any(|problem| problem.contains("min.insync.replicas=1, at least 2 is needed")), "{problems:?}");
+    let refused = KafkaLog::open(more).await;
+    assert!(matches!(&refused, Err(LogError::Settings(text)) if text.contains("replicas")), "{refused:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_processes_agree_on_the_identity() {
     let Some(broker) = Kind::Kafka.address("two_processes_agree_on_the_identity") else { return };
     let prefix = prefix();

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use rdkafka::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use tidemark_log::kafka::KafkaLog;
 use tidemark_log::{Append, ConsumerPosition, Log, LogError, ReadLimit, Retention, TopicSpec};
 use tidemark_test_support::Kind;
@@ -121,4 +122,55 @@ async fn an_aborted_transaction_is_passed_unseen() {
     assert_eq!(values(&open(&broker, &prefix).await, &topic, 1).await, (vec![], Some(3)));
     log.append(append(&topic, 0, "after")).await.unwrap();
     assert_eq!(values(&log, &topic, 3).await, (vec!["after".to_owned()], Some(4)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_stands_behind_another_numbers_open_transaction_is_waited_for() {
+    let Some(broker) = Kind::Kafka.address("what_stands_behind_another_numbers_open_transaction_is_waited_for") else { return };
+    let prefix = prefix();
+    let (log, topic) = with_topic(&broker, &prefix, 1).await;
+    let zombie = {
+        let (broker, id, topic) = (broker.clone(), format!("{prefix}-fold-1"), topic.clone());
+        tokio::task::spawn_blocking(move || zombie(&broker, &id, &topic)).await.unwrap()
+    };
+    log.append(append(&topic, 0, "committed behind it")).await.unwrap();
+
+    let newcomer = open(&broker, &prefix).await;
+    assert_eq!(values(&newcomer, &topic, 0).await.0, Vec::<String>::new(), "it is not to be seen yet");
+    newcomer.include_pending(&topic, 0).await.unwrap();
+    let reading = tokio::spawn({
+        let topic = topic.clone();
+        async move { values(&newcomer, &topic, 0).await.0 }
+    });
+    log.take_over("fold", 1).await.unwrap();
+    assert_eq!(reading.await.unwrap(), ["committed behind it"]);
+    drop(zombie);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_number_is_taken_over_while_another_one_has_its_positions_under_way() {
+    let Some(broker) = Kind::Kafka.address("a_number_is_taken_over_while_another_one_has_its_positions_under_way") else {
+        return;
+    };
+    let prefix = prefix();
+    let (log, topic) = with_topic(&broker, &prefix, 2).await;
+    log.take_over("fold", 0).await.unwrap();
+    log.append(moving(append(&topic, 0, "one"), &topic, 0, 0, 1)).await.unwrap();
+    let zombie = {
+        let (broker, prefix, topic) = (broker.clone(), prefix.clone(), topic.clone());
+        tokio::task::spawn_blocking(move || {
+            let zombie = zombie(&broker, &format!("{prefix}-fold-1"), &topic);
+            let group: BaseConsumer =
+                ClientConfig::new().set("bootstrap.servers", &broker).set("group.id", format!("{prefix}-fold")).create().unwrap();
+            let mut positions = TopicPartitionList::new();
+            positions.add_partition_offset(&topic, 1, Offset::Offset(7)).unwrap();
+            zombie.send_offsets_to_transaction(&positions, &group.group_metadata().unwrap(), PATIENCE).unwrap();
+            zombie
+        })
+        .await
+        .unwrap()
+    };
+    let newcomer = open(&broker, &prefix).await;
+    assert_eq!(newcomer.take_over("fold", 0).await.unwrap(), [(topic, 0, 1)]);
+    drop(zombie);
 }

@@ -72,6 +72,8 @@ pub async fn declare_all(from: &dyn Log, to: &dyn Log, topics: &Topics, catalog:
 /// Learns the schema with this fingerprint; `false` when nobody has published it or it cannot be read as ours.
 pub(crate) async fn learn(pipeline: &Pipeline, fingerprint: u64) -> Result<bool, LogError> {
     let key = key_of(fingerprint);
+    // Whoever writes by it has published it before, perhaps behind what a worker of the fold has under way.
+    pipeline.log.include_pending(&pipeline.topics.progress, 0).await?;
     let found = progress::load(&*pipeline.log, &pipeline.topics, &key).await?;
     if let Some(text) = found.get(&key) {
         return Ok(learn_text(pipeline, text));

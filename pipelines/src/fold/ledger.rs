@@ -3,7 +3,7 @@
 //! Both are on compacted topics and are written in the fold's own transaction, so after a failure they are simply read again;
 //! what a failed batch had changed in memory goes with this object.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use tidemark_connector_core::progress::{self, Mark};
 use tidemark_connector_core::receipt::{Receipt, Rejection, index_of, receipt_key, rejection_key};
@@ -21,15 +21,14 @@ const LOAD_LIMIT: ReadLimit = ReadLimit { records_max: 10_000, bytes_max: 4 << 2
 /// Marks and receipts.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
-    /// By cursor: the highest number applied of each source.
-    marks: Vec<Vec<SourceMark>>,
+    /// By cursor: the highest number applied of each source. In order, so that the same batch always writes them in the same one.
+    marks: Vec<BTreeMap<String, SourceMark>>,
     claims: HashMap<String, Vec<Counts>>,
     batch: u64,
 }
 
 #[derive(Debug)]
 struct SourceMark {
-    source: String,
     source_seq: u64,
     dirty: bool,
 }
@@ -44,9 +43,13 @@ struct Counts {
 }
 
 impl Ledger {
-    /// Reads what the fold has committed.
+    /// Reads what the fold has committed. All partition numbers write to the same topics, so what a former owner of ours committed
+    /// may stand behind what another number's owner has under way.
     pub(super) async fn load(log: &dyn Log, topics: &Topics, cursors: &Cursors) -> Result<Self, LogError> {
-        let mut ledger = Self { marks: cursors.list.iter().map(|_| Vec::new()).collect(), ..Self::default() };
+        for topic in [&topics.progress, &topics.receipts] {
+            log.include_pending(topic, 0).await?;
+        }
+        let mut ledger = Self { marks: cursors.list.iter().map(|_| BTreeMap::new()).collect(), ..Self::default() };
         for (key, text) in progress::load(log, topics, "mark|").await? {
             let mut parts = key.splitn(4, '|').skip(1);
             let (Some(source), Some(topic), Some(partition)) = (parts.next(), parts.next(), parts.next()) else { continue };
@@ -54,8 +57,8 @@ impl Ledger {
             let stands =
                 |cursor: &crate::engine::cursors::Cursor| *cursor.topic == *topic && partition.parse() == Ok(cursor.partition);
             if let Some(index) = cursors.list.iter().position(stands) {
-                let mark = SourceMark { source: source.to_owned(), source_seq: mark.source_seq, dirty: false };
-                ledger.marks[index].push(mark);
+                let mark = SourceMark { source_seq: mark.source_seq, dirty: false };
+                ledger.marks[index].insert(source.to_owned(), mark);
             }
         }
         let numbers = cursors.list.iter().map(|cursor| cursor.partition).collect();
@@ -88,13 +91,13 @@ impl Ledger {
     /// Raises the mark of the source; `false` when it stands at or above the number already: a repeat.
     pub(super) fn raise(&mut self, cursor: usize, source: &str, source_seq: u64) -> bool {
         let marks = &mut self.marks[cursor];
-        match marks.iter_mut().find(|mark| mark.source == source) {
+        match marks.get_mut(source) {
             Some(mark) if mark.source_seq >= source_seq => return false,
             Some(mark) => {
                 mark.source_seq = source_seq;
                 mark.dirty = true;
             }
-            None => marks.push(SourceMark { source: source.to_owned(), source_seq, dirty: true }),
+            None => _ = marks.insert(source.to_owned(), SourceMark { source_seq, dirty: true }),
         }
         true
     }
@@ -135,8 +138,8 @@ impl Ledger {
     /// Puts everything that the batch changed into its transaction.
     pub(super) fn write(&self, append: &mut Append, topics: &Topics, cursors: &Cursors) {
         for (marks, cursor) in self.marks.iter().zip(&cursors.list) {
-            for mark in marks.iter().filter(|mark| mark.dirty) {
-                let key = progress::mark_key(&mark.source, &cursor.topic, cursor.partition);
+            for (source, mark) in marks.iter().filter(|(_, mark)| mark.dirty) {
+                let key = progress::mark_key(source, &cursor.topic, cursor.partition);
                 progress::put(append, topics, &key, &Mark { source_seq: mark.source_seq });
             }
         }
@@ -154,7 +157,7 @@ impl Ledger {
     /// The batch is committed.
     pub(super) fn settle(&mut self) {
         self.batch += 1;
-        for mark in self.marks.iter_mut().flatten() {
+        for mark in self.marks.iter_mut().flat_map(BTreeMap::values_mut) {
             mark.dirty = false;
         }
         for counts in self.claims.values_mut().flatten() {

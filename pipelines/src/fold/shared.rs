@@ -109,7 +109,7 @@ impl Units {
         }
         while self.running.keys().any(|number| !numbers.contains(number)) {
             let Some(ended) = self.tasks.join_next().await else { break };
-            let Ok(ended) = ended else { continue };
+            let ended = ended.map_err(broke_down)?;
             self.running.remove(&ended.number);
             // A unit that was to end and failed has committed nothing; the next owner reads it again.
             if numbers.contains(&ended.number) {
@@ -154,9 +154,13 @@ impl Units {
                 }
                 ended.result
             }
-            Err(error) => Err(Failure::new(Class::Fatal, format!("a unit of the fold ended: {error}"))),
+            Err(error) => Err(broke_down(error)),
         }
     }
+}
+
+fn broke_down(error: JoinError) -> Failure {
+    Failure::new(Class::Fatal, format!("a unit of the fold broke down: {error}"))
 }
 
 #[async_trait]
@@ -182,5 +186,9 @@ impl Stage for FoldStage<'_> {
         }
         membership.leave().await;
         Ok(())
+    }
+
+    fn membership(&self) -> Option<&dyn Membership> {
+        self.membership.as_deref()
     }
 }

@@ -63,19 +63,25 @@ struct Place {
 impl FoldUnit {
     /// Ends with the pipeline's shutdown.
     pub(crate) fn new(pipeline: Pipeline, share: Share, directory: PathBuf, limits: BatchLimits) -> Self {
+        let limits = limits.holding(pipeline.log.batches_per_commit());
         Self { pipeline, share, directory, limits, cache: None, discard: false, schemas_tried: HashSet::new() }
     }
 
     async fn open(&mut self) -> Result<Running, Failure> {
         let log = &*self.pipeline.log;
-        if let Share::Partitions(numbers) = &self.share {
-            // Ends what a former owner has under way: before that the positions are not final.
-            for number in numbers {
-                log.take_over(CONSUMER, *number).await?;
+        let positions = match &self.share {
+            Share::All => log.positions(CONSUMER).await?,
+            Share::Partitions(numbers) => {
+                let mut positions = Vec::new();
+                for number in numbers {
+                    // Ends what a former owner has under way: before that they are not final.
+                    positions.extend(log.take_over(CONSUMER, *number).await?);
+                }
+                positions
             }
-        }
+        };
         let mut reading = Cursors::of(&self.pipeline, Side::Changes, &self.share).await?;
-        for (topic, partition, next) in log.positions(CONSUMER).await? {
+        for (topic, partition, next) in positions {
             let stands = |cursor: &&mut crate::engine::cursors::Cursor| *cursor.topic == *topic && cursor.partition == partition;
             if let Some(cursor) = reading.list.iter_mut().find(stands) {
                 cursor.next = next;
