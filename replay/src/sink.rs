@@ -80,6 +80,10 @@ impl Sink for ReplayingSink {
         self.inner.apply(batch).await
     }
 
+    fn batches_per_write(&self) -> usize {
+        self.inner.batches_per_write()
+    }
+
     async fn look_after(&mut self) -> Result<(), SinkError> {
         self.inner.look_after().await
     }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tidemark_log::{LogIdentity, Share, crash};
 use tidemark_schemas::Catalog;
-use tidemark_sink_core::{Applied, Role, Sink, SinkBatch, SinkError, SinkRow, StorePosition, StoreReport, TopicBatch};
+use tidemark_sink_core::{Applied, Role, Sink, SinkBatch, SinkError, SinkRow, StorePosition, StoreReport, TopicBatch, refused};
 
 use crate::ClickHouseOptions;
 use crate::client::Store;
@@ -25,6 +25,9 @@ use crate::statement::literal;
 use crate::table::Table;
 use crate::views::{self, View};
 use crate::write;
+
+/// Each write makes at least two parts for the server to merge, and asks it twice whether the store is still ours.
+const BATCHES_PER_WRITE: usize = 12;
 
 /// The analytics sink.
 pub(crate) struct ClickHouseSink {
@@ -99,6 +102,10 @@ impl ClickHouseSink {
     async fn try_apply(&self, open: &mut Open, batch: &SinkBatch) -> Result<Applied, Failure> {
         let (rows, skipped) =
             batch.collapse_where(|entity| self.table_of(&entity.name).is_some()).map_err(SinkError::Rejected)?;
+        let with_nul = refused::with_nul(batch, &rows);
+        if !with_nul.is_empty() {
+            return Err(SinkError::Rejected(with_nul).into());
+        }
         open.expect_positions(batch)?;
         open.expect_ours(batch, &self.tables).await?;
         let gates: Vec<Gate> = batch.parts.iter().map(|part| open.gate(part)).collect();
@@ -243,6 +250,10 @@ impl Sink for ClickHouseSink {
             self.open = Some(open);
         }
         outcome
+    }
+
+    fn batches_per_write(&self) -> usize {
+        BATCHES_PER_WRITE
     }
 
     async fn positions(&self) -> Result<Vec<StorePosition>, SinkError> {

@@ -2,10 +2,10 @@
 
 use std::ops::Range;
 
-use tidemark_sink_core::{RejectedRow, SinkBatch, SinkRow};
+use tidemark_sink_core::{RejectedRow, SinkBatch, SinkRow, refused};
 
 use crate::client::Store;
-use crate::encoding::{Encoder, Refusal};
+use crate::encoding::Encoder;
 use crate::failure::{Class, StoreError};
 use crate::table::Table;
 
@@ -37,7 +37,7 @@ pub(crate) fn encode<'t, 'r, 'b>(
             Ok(()) => encoded.push((row, encoder.bytes.len())),
             Err(refusal) => {
                 encoder.bytes.truncate(start);
-                refused.push(rejected(batch, table, row, refusal));
+                refused.push(RejectedRow::of(batch, row, refusal.reason, refusal.detail));
             }
         }
     }
@@ -63,8 +63,7 @@ impl Rows<'_, '_, '_> {
                     let detail = format!(
                         "the server refuses the row: {error}; correct the record at its source, or the table's constraint"
                     );
-                    let refusal = Refusal { reason: "refused", detail };
-                    refused.push(rejected(batch, self.table, self.rows[block.start].0, refusal));
+                    refused.push(RejectedRow::of(batch, self.rows[block.start].0, refused::BY_STORE, detail));
                 }
                 Err(error) if error.class == Class::Data => {
                     let middle = block.start + block.len() / 2;
@@ -93,15 +92,5 @@ impl Rows<'_, '_, '_> {
     fn bytes_of(&self, block: &Range<usize>) -> &[u8] {
         let start = if block.start == 0 { 0 } else { self.rows[block.start - 1].1 };
         &self.bytes[start..self.rows[block.end - 1].1]
-    }
-}
-
-fn rejected(batch: &SinkBatch, table: &Table, row: &SinkRow<'_>, refusal: Refusal) -> RejectedRow {
-    RejectedRow {
-        entity: table.entity().name.clone(),
-        position: (batch.parts[row.part].partition, row.offset),
-        key: row.state.key.to_string(),
-        reason: refusal.reason.to_owned(),
-        detail: refusal.detail,
     }
 }

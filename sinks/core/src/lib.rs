@@ -8,6 +8,7 @@ pub mod graph;
 pub mod points;
 pub mod port;
 pub mod references;
+pub mod refused;
 pub mod report;
 pub mod search;
 pub mod sql;

@@ -143,6 +143,12 @@ pub trait Sink: Send + Sync + 'static {
     /// Writes the batch and moves the positions.
     async fn apply(&mut self, batch: &SinkBatch) -> Result<Applied, SinkError>;
 
+    /// How many ordinary batches one call of `apply` should hold while there is more to do: above 1 where a write takes a time of its
+    /// own, whatever is in it.
+    fn batches_per_write(&self) -> usize {
+        1
+    }
+
     /// Called every few seconds on an open store while there is nothing to write: an error where it is no longer the one that was
     /// opened. Only for what no server would tell by itself.
     async fn look_after(&mut self) -> Result<(), SinkError> {

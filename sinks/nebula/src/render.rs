@@ -6,6 +6,8 @@
 
 use tidemark_schemas::{Cell, Entity, State, json, text};
 
+use tidemark_sink_core::refused;
+
 use crate::client::{Properties, Value};
 use crate::ngql;
 use crate::shape::is_money;
@@ -138,7 +140,7 @@ impl Renderer {
 pub(crate) fn refuse_nul(value: &str, of: &str) -> Result<(), Refusal> {
     if value.contains('\0') {
         let detail = format!("`{of}` holds a NUL character, which NebulaGraph does not keep; correct the record at its source");
-        return Err(Refusal { reason: "nul", detail });
+        return Err(Refusal { reason: refused::NUL, detail });
     }
     Ok(())
 }

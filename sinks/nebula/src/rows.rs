@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use tidemark_schemas::Entity;
 use tidemark_schemas::attributes::Graph;
-use tidemark_sink_core::{RejectedRow, SinkBatch, SinkError, SinkRow};
+use tidemark_sink_core::{RejectedRow, SinkBatch, SinkError, SinkRow, refused};
 
 use crate::client::Value;
 use crate::identity::vid;
@@ -98,15 +98,7 @@ impl Task<'_, '_> {
     }
 
     fn refuse(&mut self, index: usize, refusal: Refusal) {
-        let row = &self.rows[index];
-        let part = &self.batch.parts[row.part];
-        self.refused.push(RejectedRow {
-            entity: part.entity.name.clone(),
-            position: (part.partition, row.offset),
-            key: row.state.key.to_string(),
-            reason: refusal.reason.to_owned(),
-            detail: refusal.detail,
-        });
+        self.refused.push(RejectedRow::of(self.batch, &self.rows[index], refusal.reason, refusal.detail));
     }
 
     /// Ends the batch if rows were refused.
@@ -120,7 +112,7 @@ impl Task<'_, '_> {
         for (index, message) in done.refused {
             let detail =
                 format!("NebulaGraph refuses the row ({message}); correct the record at its source, or the tag, and redrive");
-            self.refuse(index, Refusal { reason: "refused_by_store", detail });
+            self.refuse(index, Refusal { reason: refused::BY_STORE, detail });
         }
         self.finish()
     }

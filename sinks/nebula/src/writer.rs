@@ -21,6 +21,8 @@ use crate::ngql::Name;
 pub(crate) const STATEMENT_ROWS: usize = 256;
 /// Bytes of one statement with its parameters. The server refuses 4 MiB; a smaller one is held in memory several times there.
 pub(crate) const STATEMENT_BYTES: usize = 512 * 1024;
+/// Bytes of a statement's text that the server takes (`max_allowed_query_size`); parameters do not count.
+const TEXT_BYTES_MAX: usize = 4 << 20;
 /// How long a look at the owner's token is good for. A shorter one is a look more per batch; a longer one lets a writer that was
 /// stopped send more before it knows.
 pub(crate) const LEASE: Duration = Duration::from_secs(3);
@@ -156,10 +158,18 @@ impl Writer {
     /// Does the work, statement by statement, in any order.
     pub(crate) async fn run(&mut self, numbers: &BTreeSet<u32>, works: &[Work], step: &str) -> Result<Done, SinkError> {
         let mut queue: VecDeque<(usize, Range<usize>)> = VecDeque::new();
-        for (index, work) in works.iter().enumerate() {
-            queue.extend(work.cut().into_iter().map(|range| (index, range)));
-        }
         let mut done = Done::default();
+        for (index, work) in works.iter().enumerate() {
+            for range in work.cut() {
+                let first = &work.pieces[range.start];
+                // Only what is alone can be so large.
+                if work.head.len() + first.text.len() + work.tail.len() > TEXT_BYTES_MAX {
+                    done.refused.push((first.row, "its statement would be larger than the server takes".to_owned()));
+                } else {
+                    queue.push_back((index, range));
+                }
+            }
+        }
         while !queue.is_empty() {
             if self.looked.elapsed() >= LEASE {
                 self.look(numbers).await?;

@@ -4,7 +4,7 @@
 //! each behind a savepoint, within one transaction that is rolled back. What passes a try stays until then, so that later tries
 //! see what the batch would see.
 
-use tidemark_sink_core::{RejectedRow, SinkBatch, SinkRow};
+use tidemark_sink_core::{RejectedRow, SinkBatch, SinkRow, refused};
 
 use crate::apply::Chunk;
 use crate::connection::Connection;
@@ -26,7 +26,7 @@ pub(crate) async fn refused(
         while let Some(rows) = waiting.pop() {
             let Some(problem) = try_rows(connection, chunk, rows).await? else { continue };
             if let [row] = rows {
-                refused.push(poison::rejected(batch, row, poison::REFUSED, &format!("Postgres refuses the row: {problem}")));
+                refused.push(poison::rejected(batch, row, refused::BY_STORE, &format!("Postgres refuses the row: {problem}")));
                 continue;
             }
             let (lower, upper) = rows.split_at(rows.len() / 2);

@@ -8,6 +8,7 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
+use sqlx::error::DatabaseError;
 use sqlx::postgres::PgDatabaseError;
 use tidemark_sink_core::{Role, SinkError};
 
@@ -71,12 +72,23 @@ fn class_of(code: &str) -> (Class, &'static str) {
     }
 }
 
+/// The same of a whole error. A check that fails without a constraint is that of a parted table: no partition takes the row.
+fn class_of_error(error: &dyn DatabaseError) -> (Class, &'static str) {
+    match error.code().unwrap_or_default().as_ref() {
+        "23514" if error.constraint().is_none() => (
+            Class::Unavailable,
+            "a partition is missing; one that somebody dropped is made anew, one that was detached must be attached again or renamed",
+        ),
+        code => class_of(code),
+    }
+}
+
 impl Failure {
     /// The server's complaint, if it is about values of rows.
     pub(crate) fn of_data(&self) -> Option<String> {
         let Self::Server(sqlx::Error::Database(error)) = self else { return None };
         let code = error.code()?;
-        (class_of(&code).0 == Class::Data).then(|| format!("{} (SQLSTATE {code})", error.message()))
+        (class_of_error(&**error).0 == Class::Data).then(|| format!("{} (SQLSTATE {code})", error.message()))
     }
 
     /// Whether two have made something of one name at the same time: `IF NOT EXISTS` does not see what is not committed.
@@ -92,8 +104,8 @@ impl Failure {
             Self::Sink(error) => error,
             Self::Silent(_) => SinkError::Unavailable { step, cause: self.to_string().into() },
             Self::Server(sqlx::Error::Database(error)) => {
+                let (class, remedy) = class_of_error(&*error);
                 let error = error.downcast::<PgDatabaseError>();
-                let (class, remedy) = class_of(error.code());
                 let step = if remedy.is_empty() { step } else { format!("{step}: {remedy}") };
                 let cause = Box::new(ServerError { code: error.code().to_owned(), message: error.message().to_owned() });
                 match class {

@@ -78,29 +78,32 @@ async fn settle(
     }
     match build(&server, &mut postponed, &mut called).await {
         Ok(()) => {}
-        // No loss: with the store in trouble, the next open makes them.
         Err(failure) => {
             let error = failure.classify(&server.place(), "indexing");
-            tracing::warn!(%error, "indexes are built at the next start");
-            postponed.clear();
+            tracing::warn!(%error, "indexes are built after the next batch");
         }
     }
     postponed
 }
 
 /// Makes an index unless it is there. A worker that was overtaken may be making it at this moment: then the server refuses ours
-/// once that is done, and the second time it is there.
+/// once that is done, and the second time it is there. What the index cannot hold was taken as a row before, so the store goes on
+/// without it.
 pub(crate) async fn make_index(connection: &mut Connection, statement: &str) -> Result<(), Failure> {
-    match connection.run_patiently(statement).await {
+    let made = match connection.run_patiently(statement).await {
         Err(failure) if failure.is_of_two_makers() => connection.run_patiently(statement).await,
         made => made,
-    }
+    };
+    let Some(problem) = made.as_ref().err().and_then(Failure::of_data) else { return made };
+    tracing::warn!(problem, statement, "no index for now; correct the record at its source, and the next start makes it");
+    Ok(())
 }
 
 async fn build(server: &Server, postponed: &mut VecDeque<String>, called: &mut oneshot::Receiver<()>) -> Result<(), Failure> {
     let mut connection = server.connect().await?;
-    while let Some(statement) = postponed.pop_front() {
-        make_index(&mut connection, &statement).await?;
+    while let Some(statement) = postponed.front() {
+        make_index(&mut connection, statement).await?;
+        postponed.pop_front();
         // Called, or the sink is gone.
         if !matches!(called.try_recv(), Err(oneshot::error::TryRecvError::Empty)) {
             break;

@@ -4,12 +4,11 @@
 //! refuses is found by bisection ([`crate::bisect`]).
 
 use tidemark_schemas::Cell;
+use tidemark_sink_core::refused::NUL;
 use tidemark_sink_core::{RejectedRow, SinkBatch, SinkRow};
 
-/// Short codes of the reasons.
-pub(crate) const NUL: &str = "nul_character";
-pub(crate) const OUT_OF_RANGE: &str = "out_of_range";
-pub(crate) const REFUSED: &str = "refused_by_store";
+/// Short code of a reason.
+const OUT_OF_RANGE: &str = "out_of_range";
 
 /// The first and the last day, from 1970 on (`IS_VALID_DATE` of `timestamp.h`).
 const DAYS: std::ops::Range<i32> = -2_440_588..2_145_042_906;
@@ -23,14 +22,8 @@ pub(crate) fn look(batch: &SinkBatch, rows: &[SinkRow<'_>]) -> Vec<RejectedRow> 
 
 /// A row as the engine buries it.
 pub(crate) fn rejected(batch: &SinkBatch, row: &SinkRow<'_>, reason: &str, problem: &str) -> RejectedRow {
-    let part = &batch.parts[row.part];
-    RejectedRow {
-        entity: part.entity.name.clone(),
-        position: (part.partition, row.offset),
-        key: row.state.key.to_string(),
-        reason: reason.to_owned(),
-        detail: format!("{problem}; correct the record at its source, then redrive the dead letter"),
-    }
+    let detail = format!("{problem}; correct the record at its source, then redrive the dead letter");
+    RejectedRow::of(batch, row, reason, detail)
 }
 
 fn problem(row: &SinkRow<'_>) -> Option<(&'static str, &'static str)> {

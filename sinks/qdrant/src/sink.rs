@@ -9,7 +9,7 @@ use tidemark_schemas::Catalog;
 use tidemark_sink_core::embedder::Embedder;
 use tidemark_sink_core::points::{self, PointKind};
 use tidemark_sink_core::report::told;
-use tidemark_sink_core::{Applied, Role, Sink, SinkBatch, SinkError, SinkRow, StorePosition, StoreReport};
+use tidemark_sink_core::{Applied, Role, Sink, SinkBatch, SinkError, SinkRow, StorePosition, StoreReport, refused};
 
 use crate::QdrantOptions;
 use crate::client::Client;
@@ -46,6 +46,10 @@ impl QdrantSink {
     async fn try_apply(&self, open: &mut Open, batch: &SinkBatch) -> Result<Applied, SinkError> {
         let kinds = self.kinds()?;
         let (rows, skipped) = batch.collapse_where(|entity| kinds.contains_key(&entity.name)).map_err(SinkError::Rejected)?;
+        let with_nul = refused::with_nul(batch, &rows);
+        if !with_nul.is_empty() {
+            return Err(SinkError::Rejected(with_nul));
+        }
         let numbers: BTreeSet<u32> = batch.parts.iter().map(|part| part.partition).collect();
         open.expect_ours(&numbers).await?;
         let moved = open.next_stands(batch, |entity, stand| self.onto(kinds, &open.collections, entity, stand))?;

@@ -21,7 +21,7 @@ use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use qdrant_client::qdrant::{Condition, Filter, PointStruct, Range};
 use tidemark_sink_core::embedder::Embedder;
-use tidemark_sink_core::{RejectedRow, SinkBatch, SinkError, SinkRow};
+use tidemark_sink_core::{RejectedRow, SinkBatch, SinkError, SinkRow, refused};
 use tokio::time::Instant;
 
 use crate::client::{Client, Order, Refusal};
@@ -216,16 +216,9 @@ impl Writing<'_> {
     }
 
     fn rejected(&self, row: &SinkRow<'_>, error: &ServerError) -> RejectedRow {
-        let part = &self.batch.parts[row.part];
-        RejectedRow {
-            entity: part.entity.name.clone(),
-            position: (part.partition, row.offset),
-            key: row.state.key.to_string(),
-            reason: "refused_by_store".to_owned(),
-            detail: format!(
-                "Qdrant refuses the point ({error}); correct the record at its source, or the collection, and redrive"
-            ),
-        }
+        let detail =
+            format!("Qdrant refuses the point ({error}); correct the record at its source, or the collection, and redrive");
+        RejectedRow::of(self.batch, row, refused::BY_STORE, detail)
     }
 }
 

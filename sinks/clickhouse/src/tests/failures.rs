@@ -44,6 +44,21 @@ async fn a_day_that_clickhouse_does_not_hold_is_refused_alone() {
 }
 
 #[tokio::test]
+async fn a_nul_is_refused_though_the_server_would_keep_it() {
+    let Some(url) = Kind::ClickHouse.address("a_nul_is_refused_though_the_server_would_keep_it") else { return };
+    let fixture = fixture();
+    let database = Database::fresh(&url, fixture.catalog());
+    let mut sink = database.sink();
+    sink.open(LOG, &Share::All).await.unwrap();
+    let states = [fixture.customer("C1", "好", 1), fixture.customer("C2", "坏\\u0000", 2)];
+    let mut batch = fixture.batch("customer", 0, &states);
+    let Err(SinkError::Rejected(refused)) = sink.apply(&batch).await else { unreachable!("a row is refused") };
+    assert_eq!(refused.iter().map(|row| (&*row.key, &*row.reason)).collect::<Vec<_>>(), [("C2", "nul_character")]);
+    batch.exclude(&refused);
+    assert_eq!(sink.apply(&batch).await.unwrap().written, 1);
+}
+
+#[tokio::test]
 async fn a_row_that_the_server_refuses_is_found_among_its_neighbours() {
     let Some(url) = Kind::ClickHouse.address("a_row_that_the_server_refuses_is_found_among_its_neighbours") else { return };
     let fixture = fixture();

@@ -20,7 +20,7 @@ fn any_text() -> impl Strategy<Value = String> {
     prop_oneof![
         3 => "[\"'\\\\`$;?{}%/*\n\r\t -]{1,16}",
         1 => "(--|/\\*|\\*/|\n\n|'\\)|\\\\'|\\$\\$|\\?fields|\\{x:String\\}){1,4}",
-        1 => "[张美容😀𠮷\u{0}\u{7f}\u{feff}]{1,8}",
+        1 => "[张美容😀𠮷\u{7f}\u{feff}]{1,8}",
         1 => ".{1,40}",
     ]
 }
@@ -30,11 +30,10 @@ async fn texts_arrive_unchanged_and_are_found_again() {
     let Some(url) = Kind::ClickHouse.address("texts_arrive_unchanged_and_are_found_again") else { return };
     let fixture = Fixture::new(Catalog::built_in());
     let mut runner = TestRunner::default();
-    // A NUL is a legal character of a ClickHouse text: it is no poison here, and must arrive like any other.
-    let mut texts: BTreeSet<String> =
-        BTreeSet::from(["a\0b".to_owned(), "\u{0}".to_owned(), "x'); DROP TABLE customer".to_owned()]);
+    let mut texts: BTreeSet<String> = BTreeSet::from(["x'); DROP TABLE customer".to_owned()]);
     while texts.len() < TEXTS {
-        texts.insert(any_text().new_tree(&mut runner).unwrap().current());
+        // A NUL is refused, as everywhere.
+        texts.insert(any_text().new_tree(&mut runner).unwrap().current().replace('\0', "␀"));
     }
     let customer = |text: &String| {
         let row = json!({"customer_code": text, "person": {"name": text}, "vip_level": text, "tags": [text]});

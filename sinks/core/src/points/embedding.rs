@@ -4,6 +4,9 @@ use crate::batch::{SinkBatch, SinkRow};
 use crate::embedder::{EmbedError, Embedder};
 use crate::port::{RejectedRow, SinkError};
 
+/// A text that no service has a reason to refuse.
+const HARMLESS: &str = "tidemark";
+
 /// The vectors of these rows' texts, in order. Where the embedder refuses some, all that it refuses are returned as rejected.
 pub async fn embed(
     embedder: &dyn Embedder,
@@ -33,19 +36,22 @@ async fn embed_singly(
         match embedder.embed(&[text]).await {
             Ok(made) => vectors.extend(made),
             Err(EmbedError::Rejected(problem)) => {
-                let part = &batch.parts[row.part];
-                refused.push(RejectedRow {
-                    entity: part.entity.name.clone(),
-                    position: (part.partition, row.offset),
-                    key: row.state.key.to_string(),
-                    reason: "not_embedded".to_owned(),
-                    detail: format!("{problem}; correct the record's text and it is embedded, or redrive the dead letter"),
-                });
+                let detail = format!("{problem}; correct the record's text and it is embedded, or redrive the dead letter");
+                refused.push(RejectedRow::of(batch, row, "not_embedded", detail));
             }
             Err(error) => return Err(unavailable("embedding", error)),
         }
     }
-    if refused.is_empty() { Ok(vectors) } else { Err(SinkError::Rejected(refused)) }
+    if refused.is_empty() {
+        return Ok(vectors);
+    }
+    // A service whose account or model is at fault refuses in the same words.
+    if vectors.is_empty()
+        && let Err(error) = embedder.embed(&[HARMLESS]).await
+    {
+        return Err(unavailable("embedding", error));
+    }
+    Err(SinkError::Rejected(refused))
 }
 
 /// The vector of what is sought.

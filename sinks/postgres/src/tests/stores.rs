@@ -123,6 +123,23 @@ async fn a_changed_type_is_refused_and_a_reset_makes_the_table_anew() {
 }
 
 #[tokio::test]
+async fn a_partition_that_somebody_dropped_is_no_fault_of_its_rows() {
+    let Some(url) = Kind::Postgres.address("a_partition_that_somebody_dropped_is_no_fault_of_its_rows") else { return };
+    let fixture = voucher(r#","relational":{"partition_by":"shop"}"#, &field("shop", "\"string\""));
+    let store = Store::fresh(&url, fixture.catalog());
+    let mut sink = store.sink();
+    sink.open(LOG, &Share::All).await.unwrap();
+    let row = |code: &str, version| fixture.state("voucher", &format!(r#"{{"code":"{code}","shop":"SH"}}"#), version);
+    sink.apply(&fixture.batch("voucher", 0, &[row("V1", 1)])).await.unwrap();
+    store.run(&format!("DROP TABLE {}", crate::partitions::name("voucher", Some("SH")))).await;
+    let batch = fixture.batch("voucher", 1, &[row("V2", 2)]);
+    let Err(error @ SinkError::Unavailable { .. }) = sink.apply(&batch).await else { panic!("the row is good") };
+    assert!(told(&error).contains("a partition is missing"), "{}", told(&error));
+    sink.open(LOG, &Share::All).await.unwrap();
+    assert_eq!(sink.apply(&batch).await.unwrap().written, 1);
+}
+
+#[tokio::test]
 async fn partitions_come_with_their_values_and_a_record_moves() {
     let Some(url) = Kind::Postgres.address("partitions_come_with_their_values_and_a_record_moves") else { return };
     let fixture = voucher(r#","relational":{"partition_by":"shop"}"#, &field("shop", "\"string\""));
