@@ -4,9 +4,9 @@
 //! after a crash is the same letter. A letter is closed by a record that supersedes it under the same id, so the number of open
 //! ones returns to zero.
 //!
-//! *Redrive.* A letter of a source (its change was refused by the fold) is published anew as a change of the source `redrive`,
-//! and the answer says whether the key has changed since. A letter of a sink asks for the key's *current* state: a change that
-//! names no field makes the fold write the state once more with the same version, which every store already has but the one
+//! *Redrive.* A letter of a source (its change was refused by the fold) is published anew as a change of a source of its own,
+//! `redrive/<letter>`, and the answer says whether the key has changed since. A letter of a sink asks in the same way for the key's
+//! *current* state: a change that names no field makes the fold write the state once more with the same version, which every store already has but the one
 //! that refused it. Only the fold writes states, so an old one can never come to lie behind a newer one. Either way closing the
 //! letter is in the same append; what is refused again becomes a new letter.
 

@@ -12,7 +12,8 @@ use uuid::Uuid;
 use super::{DeadLetter, DeadLetterError, LetterStatus, from_hex, put_closed, show_open};
 use crate::engine::schemas;
 
-/// Source name of everything that is published anew.
+/// Begins the source name of what is published anew: each letter is a source of its own, so that letters which are sent on their way
+/// at the same time, by whomever, do not make repeats of each other.
 const SOURCE: &str = "redrive";
 /// How much of a topic is read at once when a record is looked for.
 const SCAN_LIMIT: ReadLimit = ReadLimit { records_max: 10_000, bytes_max: 4 << 20 };
@@ -73,7 +74,9 @@ pub async fn redrive(log: &dyn Log, topics: &Topics, catalog: &Catalog, id: Uuid
         }
     };
     schemas::declare(log, topics, catalog).await?;
-    let source_seq = take_epoch(log, topics, SOURCE).await? << EPOCH_SHIFT;
+    let source = format!("{SOURCE}/{id}");
+    // Two who send the same letter at once may take the same number: then the fold takes one of them.
+    let source_seq = take_epoch(log, topics, &source).await? << EPOCH_SHIFT;
     let bytes = if of_source { Some(original(log, &letter).await?) } else { None };
     let change = match (&bytes, &state) {
         (Some(bytes), _) => {
@@ -84,9 +87,9 @@ pub async fn redrive(log: &dyn Log, topics: &Topics, catalog: &Catalog, id: Uuid
                 decoded => decoded,
             };
             let change = change.map_err(|cause| RedriveError::Undecodable { id, cause })?;
-            publish_anew(change, source_seq, now)
+            publish_anew(change, &source, source_seq, now)
         }
-        (None, Some(state)) => ask_for_state(entity, state, source_seq, now),
+        (None, Some(state)) => ask_for_state(entity, state, &source, source_seq, now),
         (None, None) => return Err(RedriveError::NoState(letter.key)),
     };
     let changed_since = of_source && state.is_some_and(|state| state.position.1 > letter.offset);
@@ -101,20 +104,20 @@ pub async fn redrive(log: &dyn Log, topics: &Topics, catalog: &Catalog, id: Uuid
 }
 
 /// The same change as one of our own source, so that no mark or claim of the old one is touched.
-fn publish_anew(change: Change<'_>, source_seq: u64, now: i64) -> Change<'_> {
+fn publish_anew<'a>(change: Change<'a>, source: &'a str, source_seq: u64, now: i64) -> Change<'a> {
     Change {
-        source: Cow::Borrowed(SOURCE),
+        source: Cow::Borrowed(source),
         source_seq,
         snapshot: false,
         ingested_at: now,
-        event_id: event_id(SOURCE, source_seq),
+        event_id: event_id(source, source_seq),
         claim: Cow::Borrowed(""),
         ..change
     }
 }
 
 /// A change that names no field: the fold answers with the state as it is.
-fn ask_for_state<'a>(entity: &Entity, state: &State<'a>, source_seq: u64, now: i64) -> Change<'a> {
+fn ask_for_state<'a>(entity: &Entity, state: &State<'a>, source: &'a str, source_seq: u64, now: i64) -> Change<'a> {
     // What stands outside the mask is ignored, but fields of the key may not be null in the encoding.
     let of_key = |position| entity.key.iter().any(|path| path.positions.first() == Some(&position));
     let row = state.row.iter().enumerate().map(|(position, cell)| if of_key(position) { cell.clone() } else { Cell::Null });
@@ -124,13 +127,13 @@ fn ask_for_state<'a>(entity: &Entity, state: &State<'a>, source_seq: u64, now: i
         operation: Operation::Update,
         mask: Vec::new(),
         row: Some(row.collect()),
-        source: Cow::Borrowed(SOURCE),
+        source: Cow::Borrowed(source),
         source_seq,
         snapshot: false,
         row_hash: 0,
         occurred_at: None,
         ingested_at: now,
-        event_id: event_id(SOURCE, source_seq),
+        event_id: event_id(source, source_seq),
         claim: Cow::Borrowed(""),
     }
 }

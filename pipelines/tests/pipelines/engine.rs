@@ -14,7 +14,7 @@ use tidemark_pipelines::dead_letters::{self, DeadLetterError, RedriveError};
 use tidemark_pipelines::engine::BatchLimits;
 use tidemark_pipelines::status::StageState;
 use tidemark_schemas::Catalog;
-use tidemark_schemas::codec::encode_change;
+use tidemark_schemas::codec::{decode_change, encode_change};
 use tidemark_sink_core::{Role, SinkError};
 
 fn row(code: &str, a: &str) -> serde_json::Value {
@@ -146,6 +146,12 @@ async fn a_refused_row_is_redriven_and_the_open_letters_return_to_zero() {
     assert_eq!(value_of(&relational, "C").as_deref(), Some("1"));
     assert_eq!(dead_letters::list(log, topics).await.unwrap(), []);
     assert!(dead_letters::count_open(log, topics).await.unwrap().is_empty());
+    // Each was a source of its own, so whoever sends two at once makes no repeats.
+    let changes = log.read(&topics.changes("thing"), 0, 0, ReadLimit { records_max: 100, bytes_max: 1 << 20 }).await.unwrap();
+    let entity = catalog.entity("thing").unwrap();
+    let sources = changes.iter().map(|record| decode_change(catalog, entity, record.value).unwrap().source.into_owned());
+    let sources: Vec<String> = sources.filter(|source| source != "crm").collect();
+    assert_eq!(sources, [of_sink.id, again.id, of_fold.id].map(|id| format!("redrive/{id}")));
     let closed = dead_letters::redrive(log, topics, catalog, of_fold.id, 8).await;
     assert!(matches!(closed, Err(RedriveError::Letter(DeadLetterError::Closed(_)))));
 }
