@@ -145,7 +145,10 @@ pub(crate) fn shared_with_others(session: &Session) -> Vec<(&'static str, &str)>
     let claims = &session.claims;
     let mut shared: Vec<_> = claims.others.iter().map(|(stage, holder)| (*stage, holder.as_str())).collect();
     if session.log.embedded.is_none() {
-        shared.extend(claims.own.iter().map(|stage| (*stage, "the workers that share its partitions")));
+        // What a worker keeps in a file of its own holds its own part alone.
+        let has_own_file = |stage: &&str| stages::role_of(stage).is_some_and(|role| !is_on_server(session, role));
+        let with_workers = claims.own.iter().filter(|stage| !has_own_file(stage));
+        shared.extend(with_workers.map(|stage| (*stage, "the workers that share its partitions")));
     }
     shared
 }
@@ -180,19 +183,24 @@ pub(crate) async fn own_degraded(session: &Session, patience: Duration) -> Resul
     }
 }
 
-/// Returns when the fold of another process has changes to pass and moves on none. The connector waits for its receipts as the
-/// sinks do for its states, so it is watched all the time.
+/// Returns when the fold of another process has changes to pass and moves on none; on Kafka also that of workers elsewhere, on the
+/// partitions that are theirs. The connector waits for its receipts as the sinks do for its states, so it is watched all the time.
 async fn fold_elsewhere_stuck(session: &Session, patience: Duration) -> Result<()> {
-    let Some((stage, holder)) = session.claims.others.iter().find(|(stage, _)| *stage == stages::FOLD) else {
+    let shared = shared_with_others(session);
+    let Some((stage, holder)) = shared.into_iter().find(|(stage, _)| *stage == stages::FOLD) else {
         return pending().await;
     };
+    let held = session.pipeline.board.positions();
     let mut movement = Movement::new(stage, holder, patience);
     let mut looks = tokio::time::interval(LOOK_INTERVAL * 10);
     loop {
         looks.tick().await;
         let asked = async {
-            let ends = ends_of(session, |entity| session.workplace.topics.changes(entity)).await?;
+            let mut ends = ends_of(session, |entity| session.workplace.topics.changes(entity)).await?;
             let positions = session.pipeline.log.positions(stages::FOLD).await.context("asking where the fold stands")?;
+            // Its own part is watched by its state: while it reads its cache anew, it does not move either.
+            let own = held.borrow().get(stages::FOLD).cloned().unwrap_or_default();
+            ends.retain(|end| !own.iter().any(|(_, partition, _)| *partition == end.partition));
             anyhow::Ok((ends, positions))
         };
         let (ends, positions) = match asked.await {
@@ -209,7 +217,7 @@ async fn fold_elsewhere_stuck(session: &Session, patience: Duration) -> Result<(
         if ends.iter().all(|end| next(end) >= end.offset) {
             movement = Movement::new(stage, holder, patience);
         } else {
-            movement.stands_at(positions.iter().map(|(_, _, next)| next).sum())?;
+            movement.stands_at(ends.iter().map(next).sum())?;
         }
     }
 }

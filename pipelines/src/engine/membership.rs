@@ -56,6 +56,20 @@ pub(crate) async fn lost(wanted: &mut watch::Receiver<Option<Assignment>>, losse
     }
 }
 
+/// While a stage has nothing in hand: whatever it is given may go to others at once, or all would wait for it. Never ends.
+pub(crate) async fn hold_nothing(membership: Option<&dyn Membership>) {
+    if let Some(membership) = membership {
+        let mut wanted = membership.wanted();
+        loop {
+            membership.holds(&Share::Partitions(BTreeSet::new()));
+            if wanted.changed().await.is_err() {
+                break;
+            }
+        }
+    }
+    std::future::pending().await
+}
+
 /// What a failure means to a worker with this share. It has nothing in hand now, so whatever it should give up may go. Who shares
 /// a stage with others is overtaken when it was slow, and goes on with what it should hold by now; who has all of it must end.
 pub(crate) fn failed(membership: &dyn Membership, share: &Share, mut failure: Failure) -> Failure {

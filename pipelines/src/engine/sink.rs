@@ -38,6 +38,7 @@ pub(super) struct SinkStage<'p> {
 impl<'p> SinkStage<'p> {
     pub(super) fn new(pipeline: &'p Pipeline, sink: Box<dyn Sink>, limits: BatchLimits) -> Self {
         let stage = format!("sink.{}", sink.role().name());
+        let limits = limits.holding(sink.batches_per_write());
         Self { pipeline, stage, sink, limits, schemas_tried: HashSet::new(), membership: None }
     }
 
@@ -178,6 +179,10 @@ impl Stage for SinkStage<'_> {
         }
         membership.leave().await;
         Ok(())
+    }
+
+    fn membership(&self) -> Option<&dyn Membership> {
+        self.membership.as_deref()
     }
 }
 

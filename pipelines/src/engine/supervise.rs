@@ -1,9 +1,11 @@
 //! The loop around every stage: run it until it fails, show why, wait, run it again.
 
 use async_trait::async_trait;
+use tidemark_log::Membership;
 
 use super::Pipeline;
 use super::failure::Failure;
+use super::membership;
 use super::report::Reporter;
 use super::retry::{Retry, wait};
 use super::schemas;
@@ -13,6 +15,11 @@ use super::schemas;
 pub(crate) trait Stage: Send {
     /// Opens and runs. `Ok` = shutdown, between two batches. Called again after every failure.
     async fn run(&mut self, session: &mut Session) -> Result<(), Failure>;
+
+    /// Its place among the workers of its name, once it has one.
+    fn membership(&self) -> Option<&dyn Membership> {
+        None
+    }
 }
 
 /// What a running stage is given: its reporter, and a way to say that something worked.
@@ -68,7 +75,11 @@ pub(super) async fn run(pipeline: &Pipeline, name: &str, mut stage: impl Stage) 
         match pause {
             None => return,
             Some(pause) => {
-                if !wait(pause, &pipeline.shutdown).await {
+                let goes_on = tokio::select! {
+                    goes_on = wait(pause, &pipeline.shutdown) => goes_on,
+                    () = membership::hold_nothing(stage.membership()) => true,
+                };
+                if !goes_on {
                     break;
                 }
             }
