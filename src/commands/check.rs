@@ -85,6 +85,13 @@ async fn missing_log(workplace: &Workplace) -> Result<Finding> {
     })
 }
 
+/// What is wrong with the topics that are there.
+async fn topics(workplace: &Workplace, kafka: &KafkaLog) -> Vec<String> {
+    let names = workplace.catalog.entities().iter().map(|entity| entity.name.as_str());
+    let specs = workplace.topics.specs(names, workplace.configuration.log.partitions);
+    kafka.check_topics(&specs).await.unwrap_or_else(|error| vec![told(&error)])
+}
+
 /// The schema registry, where one is configured.
 async fn registry(kafka: &KafkaLog) -> Option<Finding> {
     match kafka.check_registry().await {
@@ -103,12 +110,13 @@ async fn log_and_stores(workplace: &Workplace, deep: bool, findings: &mut Vec<Fi
     };
     let identity = log.identity();
     let summary = format!("{}, id {}, generation {}", workplace.configuration.log.place, identity.id, identity.generation);
-    findings.push(match embedded.filter(|_| deep) {
-        Some(file) => match file.check_deep().await {
+    findings.push(match (embedded.filter(|_| deep), &kafka) {
+        (Some(file), _) => match file.check_deep().await {
             Ok(read) => finding("log", format!("{summary}, {} records read and sound", grouped(read.records)), Vec::new()),
             Err(error) => finding("log", summary, vec![error.to_string()]),
         },
-        None => finding("log", summary, Vec::new()),
+        (None, Some(kafka)) => finding("log", summary, topics(workplace, kafka).await),
+        (None, None) => finding("log", summary, Vec::new()),
     });
     if let Some(kafka) = kafka {
         findings.extend(registry(&kafka).await);

@@ -20,7 +20,7 @@ use crate::missing_log;
 use crate::signals::Signals;
 use crate::stages::{self, Claims};
 use crate::view::{View, grouped};
-use crate::workplace::Workplace;
+use crate::workplace::{Workplace, partitions_of};
 
 /// What was done.
 struct Done {
@@ -64,10 +64,24 @@ pub(crate) async fn run(common: &Common, command: &LogCopy, view: &View) -> Resu
     Ok(Exit::Done)
 }
 
+/// A copy has the partitions of its source; what is configured must open it afterwards.
+async fn expect_partitions(source: &EmbeddedLog, workplace: &Workplace) -> Result<()> {
+    let wanted = workplace.configuration.log.partitions;
+    let topics = source.topics().await?;
+    for entity in workplace.catalog.entities() {
+        let there = partitions_of(&topics, &workplace.topics.changes(&entity.name));
+        if there != 0 && there != wanted {
+            bail!("the log has {there} partitions, and a copy keeps them: set log.partitions = {there} instead of {wanted}");
+        }
+    }
+    Ok(())
+}
+
 async fn copy(workplace: &Workplace, view: &View) -> Result<Done> {
     let settings = &workplace.configuration.log;
     let opening = || format!("opening the log {}", settings.path.display());
     let source = EmbeddedLog::open_existing(EmbeddedOptions::new(&settings.path)).await.with_context(opening)?;
+    expect_partitions(&source, workplace).await?;
     // Above all that a store was filled from, or it would take what it has for what the copy holds.
     let seen: Vec<LogIdentity> = missing_log::filled(workplace).await?.into_iter().map(|(_, log)| log).collect();
     let identity =

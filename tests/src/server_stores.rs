@@ -157,8 +157,11 @@ fn nebula(address: &str, name: &str) -> Vec<(&'static str, String)> {
     ]
 }
 
-/// The rows of a statement.
-fn ask_nebula(address: &str, name: &str, statement: &str) -> Vec<String> {
+/// The rows of a statement, as the official client prints them.
+///
+/// # Panics
+/// When the server refuses it.
+pub fn ask_nebula(address: &str, name: &str, statement: &str) -> Vec<String> {
     let output = run_script(Kind::Nebula, "ask.py", &[address, name, statement]);
     assert!(output.status.success(), "{statement}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).expect("Python writes UTF-8").lines().map(str::to_owned).collect()

@@ -94,6 +94,10 @@ impl Log for WithoutPositions {
         self.0.identity()
     }
 
+    fn batches_per_commit(&self) -> usize {
+        self.0.batches_per_commit()
+    }
+
     async fn create_topics(&self, topics: &[TopicSpec]) -> Result<(), LogError> {
         self.0.create_topics(topics).await
     }

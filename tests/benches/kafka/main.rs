@@ -136,8 +136,9 @@ impl Bench {
         let Phase { store, kind, revision } = phase;
         let server = self.server(store)?;
         let place = way.place(name);
+        let mut sink = store.sink(&server.address, &place, Arc::clone(&topic.catalog));
         // An open makes the tables, and the indexes of those that are filled already.
-        store.sink(&server.address, &place, Arc::clone(&topic.catalog)).open(topic.identity, &Share::All).await?;
+        sink.open(topic.identity, &Share::All).await?;
         let task = Task {
             store,
             way,
@@ -148,7 +149,7 @@ impl Bench {
             kind,
             revision,
             rows,
-            batch: self.batch,
+            batch: self.batch * sink.batches_per_write(),
         };
         tokio::task::block_in_place(|| task.measure(server.process()))
     }
