@@ -67,7 +67,7 @@ pub(crate) async fn hold_nothing(membership: Option<&dyn Membership>) {
             }
         }
     }
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 /// What a failure means to a worker with this share. It has nothing in hand now, so whatever it should give up may go. Who shares

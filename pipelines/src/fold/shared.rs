@@ -109,7 +109,7 @@ impl Units {
         }
         while self.running.keys().any(|number| !numbers.contains(number)) {
             let Some(ended) = self.tasks.join_next().await else { break };
-            let ended = ended.map_err(broke_down)?;
+            let ended = ended.map_err(|error| broke_down(&error))?;
             self.running.remove(&ended.number);
             // A unit that was to end and failed has committed nothing; the next owner reads it again.
             if numbers.contains(&ended.number) {
@@ -154,12 +154,12 @@ impl Units {
                 }
                 ended.result
             }
-            Err(error) => Err(broke_down(error)),
+            Err(error) => Err(broke_down(&error)),
         }
     }
 }
 
-fn broke_down(error: JoinError) -> Failure {
+fn broke_down(error: &JoinError) -> Failure {
     Failure::new(Class::Fatal, format!("a unit of the fold broke down: {error}"))
 }
 
