@@ -120,6 +120,8 @@ fn what_one_store_refuses_is_one_dead_letter_and_can_be_redriven() {
         ("sink.analytics", POISON),
         ("sink.relational", NUL),
         ("sink.graph", NUL),
+        ("sink.vector", NUL),
+        ("sink.analytics", NUL),
     ];
     let found = letters(&place);
     assert_eq!(found.keys().cloned().collect::<BTreeSet<_>>(), expected(&refusals));
@@ -141,7 +143,7 @@ fn what_one_store_refuses_is_one_dead_letter_and_can_be_redriven() {
         place.succeed(&["dead-letters", "redrive", id]);
     }
     place.once();
-    let nowhere = [("sink.relational", NUL), ("sink.graph", NUL)];
+    let nowhere = ["sink.relational", "sink.graph", "sink.vector", "sink.analytics"].map(|stage| (stage, NUL));
     assert_eq!(open_letters(&place), expected(&nowhere));
     expect_all_but(&servers, &nowhere);
 
