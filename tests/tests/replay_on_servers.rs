@@ -120,8 +120,8 @@ fn killed_on_a_server_it_is_finished_by_the_next_start() {
     let mut place = Place::with_binary(binary::with_crash_points());
     let name = name_of(&place);
     servers.keep(&mut place, &name);
-    // More than one batch.
-    place.set("TIDEMARK__BATCH__RECORDS_MAX", "400");
+    // More than one batch, also for a store that takes several at once.
+    place.set("TIDEMARK__BATCH__RECORDS_MAX", "50");
     put_files(&place);
     place.succeed(&["up", "--once", "--timeout", "120"]);
     let expected = fresh(&servers, &mut place, &name);
