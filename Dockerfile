@@ -4,6 +4,7 @@ FROM rust:1.95-bookworm AS build
 # For Kafka by TLS: docker compose build --build-arg FEATURES=kafka-tls
 ARG FEATURES=""
 WORKDIR /build
+COPY .cargo .cargo
 COPY Cargo.toml Cargo.lock ./
 COPY src src
 COPY schemas schemas

@@ -203,7 +203,7 @@ pub(crate) const KEYS: &[Key] = &[
     key(
         "batch.records_max",
         Kind::Whole(1, 100_000),
-        "4000",
+        "8000",
         "Records in one batch of a stage: larger is faster and takes more memory. Where a write or commit takes a time of its own, \
          one holds several within the same bytes: 8 for the fold on Kafka, 12 for ClickHouse.",
     ),

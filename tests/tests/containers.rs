@@ -279,7 +279,7 @@ fn the_image_is_made_of_every_member_and_runs_as_nobody_special() {
         "." => "src",
         member => member.split('/').next().unwrap(),
     });
-    let needed: BTreeSet<String> = folders.chain(["Cargo.toml", "Cargo.lock"]).map(str::to_owned).collect();
+    let needed: BTreeSet<String> = folders.chain([".cargo", "Cargo.toml", "Cargo.lock"]).map(str::to_owned).collect();
     assert_eq!(copied, needed, "what the Dockerfile copies and what the workspace consists of");
     let ignored = text(".dockerignore");
     let let_in: BTreeSet<String> = ignored.lines().filter_map(|line| line.strip_prefix('!')).map(str::to_owned).collect();

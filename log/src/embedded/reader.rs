@@ -159,13 +159,15 @@ pub(super) fn read(
     limit: ReadLimit,
     batch: &mut RecordBatch,
 ) -> rusqlite::Result<Option<u64>> {
-    let sql = format!("SELECT offset, time, key, value, crc FROM r{id} WHERE offset >= ? ORDER BY offset LIMIT ?");
+    // No `LIMIT`: SQLite plans a statement anew for each limit that is bound.
+    let sql = format!("SELECT offset, time, key, value, crc FROM r{id} WHERE offset >= ? ORDER BY offset");
     let mut statement = connection.prepare_cached(&sql)?;
     // offsets are far below 2^63: one beyond is beyond the end
     let from = i64::try_from(offset).unwrap_or(i64::MAX);
-    let count = i64::try_from(limit.records_max.max(1)).unwrap_or(i64::MAX);
-    let mut rows = statement.query([from, count])?;
-    while let Some(row) = rows.next()? {
+    let mut rows = statement.query([from])?;
+    while batch.len() < limit.records_max.max(1)
+        && let Some(row) = rows.next()?
+    {
         let (offset, time): (u64, i64) = (row.get(0)?, row.get(1)?);
         let (key, value) = (row.get_ref(2)?.as_blob()?, row.get_ref(3)?.as_blob()?);
         if !batch.is_empty() && batch.bytes() + key.len() + value.len() > limit.bytes_max {

@@ -7,7 +7,7 @@
 use rusqlite::Connection;
 use tidemark_sink_core::SinkRow;
 
-use crate::statement::ROWS_MAX;
+use crate::statement::NEW_ROWS;
 
 /// How one kind of owner is written.
 pub(crate) trait Owned {
@@ -36,7 +36,7 @@ pub(crate) fn write(
 ) -> Result<u64, rusqlite::Error> {
     let mut written = 0;
     let mut expect_new = !refreshing;
-    for chunk in rows.chunks(ROWS_MAX) {
+    for chunk in rows.chunks(NEW_ROWS) {
         let chunk: Vec<&SinkRow<'_>> = chunk.iter().collect();
         if expect_new {
             let inserted = kind.insert(connection, &chunk)?;

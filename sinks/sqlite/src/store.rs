@@ -11,6 +11,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 use async_trait::async_trait;
 use rusqlite::{Connection, TransactionBehavior};
@@ -155,8 +156,12 @@ fn next(inbox: &mpsc::Receiver<Job>, owner: &mut Owner) -> Option<Job> {
         let filling = owner.open.as_mut().and_then(|open| open.filling.as_mut());
         let Some(filling) = filling else { return inbox.recv().ok() };
         let Some(patience) = filling.patience() else { return inbox.recv().ok() };
+        let waiting = Instant::now();
         match inbox.recv_timeout(patience) {
-            Ok(job) => return Some(job),
+            Ok(job) => {
+                filling.waited(waiting.elapsed());
+                return Some(job);
+            }
             Err(mpsc::RecvTimeoutError::Timeout) => filling.idle(),
             Err(mpsc::RecvTimeoutError::Disconnected) => return None,
         }

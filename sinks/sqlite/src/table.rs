@@ -13,7 +13,7 @@ use tidemark_sink_core::SinkRow;
 use tidemark_sink_core::references::indexed_columns;
 use tidemark_sink_core::sql::quoted;
 
-use crate::statement::{Binder, Ladder, ROWS_MAX, excluded_list, quoted_list, sql_type};
+use crate::statement::{Binder, INSERT, Ladder, NEW_ROWS, ROWS_MAX, excluded_list, quoted_list, sql_type};
 
 /// What every table has, with its definition.
 const COMMON: [(&str, &str); 5] = [
@@ -39,7 +39,8 @@ impl Table {
     pub(crate) fn new(entity: &Arc<Entity>) -> Self {
         let names: Vec<&str> = names(entity).collect();
         let table = quoted(&entity.name);
-        let head = format!("INSERT INTO {table}({})", quoted_list(names.iter().copied()));
+        let into = format!("INTO {table}({})", quoted_list(names.iter().copied()));
+        let head = format!("INSERT {into}");
         let upsert = |changed: &dyn Fn(&&str) -> bool, gate: &str, condition: &str| {
             let sets = excluded_list(names[1..].iter().copied().filter(changed));
             let gate = format!("WHERE excluded.\"version\" {gate} {table}.\"version\"{condition}");
@@ -49,7 +50,7 @@ impl Table {
         let same: Vec<String> = indexed.iter().map(|name| format!(" AND excluded.{0} IS {table}.{0}", quoted(name))).collect();
         Self {
             entity: Arc::clone(entity),
-            insert: Ladder::insert(&head, names.len(), "ON CONFLICT(\"key\") DO NOTHING"),
+            insert: Ladder::insert(&format!("{INSERT} {into}"), names.len(), "ON CONFLICT(\"key\") DO NOTHING"),
             same_references: upsert(&|name| !indexed.contains(name), ">", &same.concat()),
             newer: upsert(&|_| true, ">", ""),
             not_older: upsert(&|_| true, ">=", ""),
@@ -61,6 +62,9 @@ impl Table {
     }
 
     /// Writes the rows that pass the version gate; returns how many.
+    ///
+    /// As long as all keys are new, they are inserted and nothing else is done; from the first chunk with a known key on, rows go
+    /// through the gate, which those that were inserted just now do not pass a second time.
     ///
     /// SQLite touches each index whose column is set, whether its value changes or not, and in an update the indexes cost more
     /// than the row: so where there are indexes, first all rows with unchanged references are written without them, then the
@@ -75,7 +79,17 @@ impl Table {
             return self.not_older.run(connection, rows, |binder, row| self.bind(binder, row));
         }
         let mut written = 0;
-        for chunk in rows.chunks(ROWS_MAX) {
+        let mut rest = rows;
+        while !rest.is_empty() {
+            let (chunk, others) = rest.split_at(NEW_ROWS.min(rest.len()));
+            let inserted = self.insert.run(connection, chunk, |binder, row| self.bind(binder, row))?;
+            written += inserted;
+            if inserted < chunk.len() {
+                break;
+            }
+            rest = others;
+        }
+        for chunk in rest.chunks(ROWS_MAX) {
             let mut changed = self.same_references.run(connection, chunk, |binder, row| self.bind(binder, row))?;
             if changed < chunk.len() {
                 changed += self.newer.run(connection, chunk, |binder, row| self.bind(binder, row))?;

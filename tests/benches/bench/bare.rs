@@ -32,6 +32,15 @@ pub(crate) enum Way {
     Upsert,
 }
 
+/// In which order rows are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// As they came: an edge with the record that holds it.
+    Arrival,
+    /// Sorted by primary key over the whole import: what SQLite takes most cheaply, and what no stream can bring.
+    Key,
+}
+
 /// One table's rows.
 struct Table {
     name: String,
@@ -44,26 +53,31 @@ struct Table {
 pub(crate) struct Rows(Vec<Vec<Table>>);
 
 impl Rows {
-    /// All rows above a version, in the order in which they came.
-    pub(crate) fn read(data: &Path, above: i64) -> Result<Self> {
-        FILES.iter().map(|file| read_store(&data.join(file), above)).collect::<Result<_>>().map(Self)
+    /// All rows above a version.
+    pub(crate) fn read(data: &Path, above: i64, order: Order) -> Result<Self> {
+        FILES.iter().map(|file| read_store(&data.join(file), above, order)).collect::<Result<_>>().map(Self)
     }
 }
 
-fn read_store(path: &Path, above: i64) -> Result<Vec<Table>> {
+fn read_store(path: &Path, above: i64, order: Order) -> Result<Vec<Table>> {
     let connection = positions::open(path)?;
     let mut tables = Vec::new();
     for name in content_tables(&connection) {
-        // The edge of a reference bears no version: it is written with its holder, and not again while it stays as it is.
-        let sql = format!("SELECT * FROM \"{name}\" WHERE coalesce(version, 1) > ? ORDER BY version");
+        let sql = "SELECT name FROM pragma_table_info(?) WHERE pk > 0 ORDER BY pk";
+        let key: Vec<String> = connection.prepare(sql)?.query_map([&name], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+        let sorted = match order {
+            Order::Key => key.join(", "),
+            // The edge of a reference bears no version: it comes with its holder, and not again while it stays as it is.
+            Order::Arrival if name == "edge" => "coalesce(version, (SELECT version FROM vertex WHERE vid = src))".to_owned(),
+            Order::Arrival => "version".to_owned(),
+        };
+        let sql = format!("SELECT * FROM \"{name}\" WHERE coalesce(version, 1) > ? ORDER BY {sorted}");
         let mut statement = connection.prepare(&sql)?;
         let columns: Vec<String> = statement.column_names().into_iter().map(str::to_owned).collect();
         let width = columns.len();
         let rows = statement
             .query_map([above], |row| (0..width).map(|index| row.get(index)).collect())?
             .collect::<rusqlite::Result<Vec<Vec<Value>>>>()?;
-        let sql = "SELECT name FROM pragma_table_info(?) WHERE pk > 0 ORDER BY pk";
-        let key = connection.prepare(sql)?.query_map([&name], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
         tables.push(Table { name, columns, key, rows });
     }
     Ok(tables)

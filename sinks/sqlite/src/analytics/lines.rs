@@ -9,7 +9,7 @@ use tidemark_schemas::{Catalog, Cell, Entity};
 use tidemark_sink_core::SinkRow;
 use tidemark_sink_core::sql::quoted;
 
-use crate::statement::{Binder, Ladder, quoted_list, sql_type};
+use crate::statement::{Binder, INSERT, Ladder, insert_or_replace, quoted_list, sql_type};
 use crate::table::add_missing;
 
 const COMMON: [&str; 4] = ["key", "position", "version", "tenant"];
@@ -23,6 +23,7 @@ pub(super) struct Lines {
     /// Column names and types, in the order of the insert.
     columns: Vec<(String, &'static str)>,
     insert: Ladder,
+    replace: Ladder,
     remove: String,
 }
 
@@ -46,10 +47,12 @@ pub(super) fn of(catalog: &Catalog, entity: &Entity) -> Vec<Lines> {
 impl Lines {
     fn new(table: String, path: FieldPath, columns: Vec<(String, &'static str)>) -> Self {
         let names: Vec<&str> = COMMON.into_iter().chain(columns.iter().map(|(name, _)| name.as_str())).collect();
-        let head = format!("INSERT OR REPLACE INTO {}({})", quoted(&table), quoted_list(names.iter().copied()));
-        let insert = Ladder::insert(&head, names.len(), "");
+        let into = format!("INTO {}({})", quoted(&table), quoted_list(names.iter().copied()));
+        let tail = "ON CONFLICT(\"key\", \"position\") DO NOTHING";
+        let insert = Ladder::insert(&format!("{INSERT} {into}"), names.len(), tail);
+        let replace = Ladder::insert(&format!("INSERT OR REPLACE {into}"), names.len(), "");
         let remove = format!("DELETE FROM {} WHERE \"key\" = ?", quoted(&table));
-        Self { table, path, columns, insert, remove }
+        Self { table, path, columns, insert, replace, remove }
     }
 
     pub(super) fn table(&self) -> &str {
@@ -93,6 +96,6 @@ impl Lines {
             binder.value(owner.state.tenant.as_deref())?;
             cells.iter().try_for_each(|cell| binder.cell(&FieldType::Bool, cell))
         };
-        self.insert.run(connection, &lines, bind).map(|_| ())
+        insert_or_replace(&self.insert, &self.replace, connection, &lines, bind)
     }
 }

@@ -10,7 +10,7 @@ use tidemark_sink_core::graph::{each_target, write_key};
 
 use crate::owned::Owned;
 use crate::properties::Object;
-use crate::statement::{Binder, Ladder};
+use crate::statement::{Binder, INSERT, Ladder, insert_or_replace};
 
 /// The statements, shared by all entities.
 #[derive(Debug)]
@@ -18,6 +18,7 @@ pub(super) struct Vertices {
     insert: Ladder,
     replace: Ladder,
     insert_edge: Ladder,
+    replace_edge: Ladder,
 }
 
 /// The statements with one entity.
@@ -43,12 +44,14 @@ struct Edge<'r> {
 
 impl Vertices {
     pub(super) fn new() -> Self {
-        let vertex = "INSERT INTO vertex(vid, tag, version, deleted_at, props)";
+        let vertex = "INTO vertex(vid, tag, version, deleted_at, props)";
+        let edge = "INTO edge(src, type, dst, rank, props)";
         let sets = "tag = excluded.tag, version = excluded.version, deleted_at = excluded.deleted_at, props = excluded.props";
         Self {
-            insert: Ladder::insert(vertex, 5, "ON CONFLICT(vid) DO NOTHING"),
-            replace: Ladder::insert(vertex, 5, &format!("ON CONFLICT(vid) DO UPDATE SET {sets}")),
-            insert_edge: Ladder::insert("INSERT OR REPLACE INTO edge(src, type, dst, rank, props)", 5, ""),
+            insert: Ladder::insert(&format!("{INSERT} {vertex}"), 5, "ON CONFLICT(vid) DO NOTHING"),
+            replace: Ladder::insert(&format!("INSERT {vertex}"), 5, &format!("ON CONFLICT(vid) DO UPDATE SET {sets}")),
+            insert_edge: Ladder::insert(&format!("{INSERT} {edge}"), 5, "ON CONFLICT(src, type, dst, rank) DO NOTHING"),
+            replace_edge: Ladder::insert(&format!("INSERT OR REPLACE {edge}"), 5, ""),
         }
     }
 
@@ -137,7 +140,7 @@ impl Owned for OfEntity<'_> {
             binder.value(edge.rank)?;
             binder.value("{}")
         };
-        self.statements.insert_edge.run(connection, &edges.list, bind).map(|_| ())
+        insert_or_replace(&self.statements.insert_edge, &self.statements.replace_edge, connection, &edges.list, bind)
     }
 }
 
