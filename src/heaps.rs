@@ -2,7 +2,7 @@
 //!
 //! glibc gives threads heaps of their own, up to eight a core, and memory that one thread frees is not used by another. Batches are
 //! made on one thread and freed on another, so more heaps keep more: a first import of a million records reached 249 MB with sixteen,
-//! 231 with eight and 222 with four, for 1 % of CPU each; on more cores it would be more. The number is read once, at the start of a
+//! 231 with eight and 222 with four, each step for 1 % of CPU; more cores would keep more. The number is read once, at the start of a
 //! process, from the environment; so the process starts itself anew with it set. Another C library ignores it. If that fails the
 //! program goes on, only larger.
 

@@ -1,8 +1,9 @@
 //! `./dev bench`: how fast, how dear and how large, from files to four stores that agree.
 //!
 //! Phases: the first import; the bare rate (the same final rows, ready in memory, written into four equal SQLite files by plain
-//! multi-row statements, a thread a file), in the order in which they came and sorted; half of the orders changed and everything dropped again in another order; the bare
-//! update rate; single records at a steady rate, from append to all four stores; the first import at four times the size.
+//! multi-row statements, a thread a file), as they came and sorted over the whole import; half of the orders changed and everything
+//! dropped again in another order; the bare update rate; single records at a steady rate, from append to all four stores; the first
+//! import at four times the size.
 //! The program under test is a child process of this small one, so its peak memory is its own.
 //!
 //! Nothing is asserted about time: the table is for people. Run it on a quiet machine: `./dev bench`, or

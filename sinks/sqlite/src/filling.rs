@@ -8,9 +8,9 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// A first fill is over when no batch comes for this long and for twice the longest wait before, or so many in a row were this
-/// small: a store that lags gets full ones, but the first entities of an import are few as well.
-const IDLE: Duration = Duration::from_millis(250);
+/// A first fill is over when no batch comes for this long, or so many in a row were this small: a store that lags gets full
+/// ones, but the first entities of an import are few as well.
+const IDLE: Duration = Duration::from_millis(500);
 const SMALL_BATCH: usize = 500;
 const SMALL_BATCHES: u32 = 32;
 
@@ -19,8 +19,6 @@ const SMALL_BATCHES: u32 = 32;
 pub(crate) struct Filling {
     postponed: VecDeque<String>,
     begun: bool,
-    /// The longest that a batch has been waited for.
-    longest_wait: Duration,
     over: bool,
     /// Small batches since the last large one.
     small: u32,
@@ -29,12 +27,7 @@ pub(crate) struct Filling {
 impl Filling {
     /// Nothing is there yet; these statements wait.
     pub(crate) fn new(postponed: Vec<String>) -> Self {
-        Self { postponed: postponed.into(), begun: false, longest_wait: Duration::ZERO, over: false, small: 0 }
-    }
-
-    /// A batch came after such a wait.
-    pub(crate) fn waited(&mut self, wait: Duration) {
-        self.longest_wait = self.longest_wait.max(wait);
+        Self { postponed: postponed.into(), begun: false, over: false, small: 0 }
     }
 
     /// A batch was written.
@@ -51,7 +44,7 @@ impl Filling {
 
     /// How long to wait for the next batch before something is to be done; `None` = as long as it takes.
     pub(crate) fn patience(&self) -> Option<Duration> {
-        self.begun.then_some(if self.over { Duration::ZERO } else { IDLE.max(2 * self.longest_wait) })
+        self.begun.then_some(if self.over { Duration::ZERO } else { IDLE })
     }
 
     /// The next statement to run, once the fill is over.

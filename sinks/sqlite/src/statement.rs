@@ -14,11 +14,11 @@ use tidemark_sink_core::sql::quoted;
 /// Rows of the longest statement. Longer ones gain nothing and cost memory: each keeps a program of its length.
 pub(crate) const ROWS_MAX: usize = 64;
 const ROWS_MIDDLE: usize = 8;
-/// Rows that are inserted at once in the hope that all are new: a few of the longest statements, so that it is looked up in the cache
-/// once for them; few, because one known row among them costs a second look at each.
+/// Rows that are inserted at once in the hope that all are new: a few times the longest statement, which is looked up in the cache
+/// once for them, and not more, because one known row among them costs a second look at each.
 pub(crate) const NEW_ROWS: usize = 4 * ROWS_MAX;
-/// How a statement begins that only inserts. Each batch is a transaction that is given up whole when a statement fails, so SQLite
-/// need not keep what would undo the statement alone: copies of the pages that it changes, a twentieth of the CPU of a first import.
+/// How a statement begins that only inserts. A batch is one transaction, given up whole when a statement fails, so SQLite need not
+/// keep what would undo the statement alone: copies of the pages that it changes, a twentieth of the CPU of a first import.
 pub(crate) const INSERT: &str = "INSERT OR ROLLBACK";
 /// SQLite's bound on the parameters of one statement.
 const PARAMETERS_MAX: usize = 32_766;

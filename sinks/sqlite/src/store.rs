@@ -11,7 +11,6 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
-use std::time::Instant;
 
 use async_trait::async_trait;
 use rusqlite::{Connection, TransactionBehavior};
@@ -156,12 +155,8 @@ fn next(inbox: &mpsc::Receiver<Job>, owner: &mut Owner) -> Option<Job> {
         let filling = owner.open.as_mut().and_then(|open| open.filling.as_mut());
         let Some(filling) = filling else { return inbox.recv().ok() };
         let Some(patience) = filling.patience() else { return inbox.recv().ok() };
-        let waiting = Instant::now();
         match inbox.recv_timeout(patience) {
-            Ok(job) => {
-                filling.waited(waiting.elapsed());
-                return Some(job);
-            }
+            Ok(job) => return Some(job),
             Err(mpsc::RecvTimeoutError::Timeout) => filling.idle(),
             Err(mpsc::RecvTimeoutError::Disconnected) => return None,
         }

@@ -64,7 +64,7 @@ impl Table {
     /// Writes the rows that pass the version gate; returns how many.
     ///
     /// As long as all keys are new, they are inserted and nothing else is done; from the first chunk with a known key on, rows go
-    /// through the gate, which those that were inserted just now do not pass a second time.
+    /// through the gate, which those that were inserted just now do not pass, their versions being equal.
     ///
     /// SQLite touches each index whose column is set, whether its value changes or not, and in an update the indexes cost more
     /// than the row: so where there are indexes, first all rows with unchanged references are written without them, then the
