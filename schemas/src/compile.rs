@@ -26,6 +26,9 @@ pub const NAMESPACE: &str = "tidemark";
 /// Columns that every table has by itself, so that no field may be flattened to them.
 pub const RESERVED_COLUMNS: [&str; 5] = ["key", "tenant", "version", "deleted_at", "changed_at"];
 
+/// What every point's payload has by itself besides these, so that no column may stand there under such a name.
+const RESERVED_PAYLOAD: [&str; 3] = ["entity", "deleted", "tidemark"];
+
 /// Kinds of personal data that may not leave for an embedder or a point's payload.
 pub const PII_KEPT_FROM_VECTORS: [&str; 4] = ["phone", "email", "address", "id_number"];
 
@@ -237,6 +240,19 @@ fn check_vector(record: &RecordType, vector: &Vector, columns: &[crate::entity::
                 let pii = paths::find(record, &column.path.dotted).and_then(|(_, field)| field.pii.as_deref());
                 check_exposure(pii, name, "tidemark.vector.payload", problems);
             }
+        }
+        if RESERVED_PAYLOAD.contains(&name.as_str()) {
+            let reserved = RESERVED_PAYLOAD.join(", ");
+            problems
+                .add("tidemark.vector.payload", format!("every point has a `{name}` already; rename it (reserved: {reserved})"));
+        }
+        let is_money = |money: &&str| {
+            let column = columns.iter().find(|column| column.name == *money && vector.payload.contains(&column.name));
+            let field = column.and_then(|column| paths::find(record, &column.path.dotted));
+            field.is_some_and(|(_, field)| matches!(field.kind, FieldType::Decimal { scale: 2, .. }))
+        };
+        if let Some(money) = name.strip_suffix("_fen").filter(is_money) {
+            problems.add("tidemark.vector.payload", format!("`{money}` stands there as `{name}` too, in whole fen; rename one"));
         }
     }
 }

@@ -154,6 +154,25 @@ fn names_must_not_collide() {
 }
 
 #[test]
+fn names_in_a_payload_must_not_collide() {
+    for name in ["entity", "deleted", "tidemark"] {
+        refused("room", name, &format!("tidemark.vector.payload: every point has a `{name}` already; rename it"));
+    }
+    let payload = r#""payload": ["price", "price_fen"]}"#;
+    let priced = VISIT.replace(r#""payload": ["room"]}"#, payload).replace(r#"{"name": "phone","#, r#"{"name": "price_fen","#);
+    let priced = priced.replace(r#", "pii": "phone""#, "");
+    let with = |kind: &str| {
+        let field = format!(r#"{{"name": "price", "type": ["null", {kind}], "default": null, "title": "价格"}},"#);
+        priced.replace(r#"{"name": "guest","#, &format!(r#"{field} {{"name": "guest","#))
+    };
+    let money = r#"{"type": "bytes", "logicalType": "decimal", "precision": 12, "scale": 2}"#;
+    let found = compile("visit.avsc", &with(money)).unwrap_err();
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert_eq!(found[0].problem, "tidemark.vector.payload: `price` stands there as `price_fen` too, in whole fen; rename one");
+    compile("visit.avsc", &with(r#""string""#)).unwrap();
+}
+
+#[test]
 fn references_deep_inside_arrays_are_refused() {
     let lines = r#"{"name": "phone", "type": ["null", {"type": "array", "items": {"type": "record", "name": "line", "fields": [
         {"name": "inner", "title": "i", "type": {"type": "record", "name": "inner", "fields": [
