@@ -102,21 +102,37 @@ impl<'p> FoldStage<'p> {
 }
 
 impl Units {
-    /// Drains the units of other numbers.
+    /// Drains the units of other numbers, all of them, whatever one of them comes to. Fails if a unit that is kept failed
+    /// meanwhile, or any broke down.
     async fn keep(&mut self, numbers: &BTreeSet<u32>) -> Result<(), Failure> {
         for (_, unit) in self.running.iter().filter(|(number, _)| !numbers.contains(number)) {
             unit.stop.cancel();
         }
+        let mut outcome = Ok(());
         while self.running.keys().any(|number| !numbers.contains(number)) {
             let Some(ended) = self.tasks.join_next().await else { break };
-            let ended = ended.map_err(|error| broke_down(&error))?;
-            self.running.remove(&ended.number);
-            // A unit that was to end and failed has committed nothing; the next owner reads it again.
-            if numbers.contains(&ended.number) {
-                ended.result?;
+            match self.take_out(ended) {
+                // It has committed nothing of what it failed at; the next owner reads it again.
+                Ok(ended) if !numbers.contains(&ended.number) => {}
+                Ok(ended) => outcome = outcome.and(ended.result),
+                Err(failure) => outcome = outcome.and(Err(failure)),
             }
         }
-        Ok(())
+        outcome
+    }
+
+    /// Takes an ended unit out of those that run.
+    fn take_out(&mut self, ended: Result<Ended, JoinError>) -> Result<Ended, Failure> {
+        match ended {
+            Ok(ended) => {
+                self.running.remove(&ended.number);
+                Ok(ended)
+            }
+            Err(error) => {
+                self.running.retain(|_, unit| unit.task.id() != error.id());
+                Err(Failure::new(Class::Fatal, format!("a unit of the fold broke down: {error}")))
+            }
+        }
     }
 
     /// Gives up everything in hand.
@@ -146,21 +162,12 @@ impl Units {
 
     /// A unit ended by itself.
     fn ended(&mut self, ended: Result<Ended, JoinError>, session: &mut Session) -> Result<(), Failure> {
-        match ended {
-            Ok(ended) => {
-                self.running.remove(&ended.number);
-                if ended.worked {
-                    session.worked();
-                }
-                ended.result
-            }
-            Err(error) => Err(broke_down(&error)),
+        let ended = self.take_out(ended)?;
+        if ended.worked {
+            session.worked();
         }
+        ended.result
     }
-}
-
-fn broke_down(error: &JoinError) -> Failure {
-    Failure::new(Class::Fatal, format!("a unit of the fold broke down: {error}"))
 }
 
 #[async_trait]
@@ -192,3 +199,6 @@ impl Stage for FoldStage<'_> {
         self.membership.as_deref()
     }
 }
+
+#[cfg(test)]
+mod tests;
