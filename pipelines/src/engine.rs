@@ -26,6 +26,7 @@ use tidemark_schemas::Catalog;
 use tidemark_sink_core::Sink;
 use tokio_util::sync::CancellationToken;
 
+use self::cursors::Part;
 use crate::fold::shared::FoldStage;
 use crate::status::StatusBoard;
 
@@ -62,6 +63,11 @@ impl BatchLimits {
     /// The same for so many batches at once: more records within the same bytes, which are what memory depends on.
     pub(crate) fn holding(self, batches: usize) -> Self {
         Self { records_max: self.records_max.saturating_mul(batches), ..self }
+    }
+
+    /// Whether a batch is so large that there is probably more: it fills at least half.
+    fn are_near(self, parts: &[Part]) -> bool {
+        2 * cursors::records_of(parts) >= self.records_max || 2 * cursors::bytes_of(parts) >= self.bytes_max
     }
 }
 

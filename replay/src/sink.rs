@@ -84,6 +84,10 @@ impl Sink for ReplayingSink {
         self.inner.batches_per_write()
     }
 
+    fn is_filling(&self) -> bool {
+        self.inner.is_filling()
+    }
+
     async fn look_after(&mut self) -> Result<(), SinkError> {
         self.inner.look_after().await
     }

@@ -8,6 +8,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::future::join;
@@ -23,6 +24,10 @@ use super::report::Reporter;
 use super::supervise::{Session, Stage};
 use super::{BatchLimits, Pipeline, membership, retry, schemas};
 use crate::dead_letters::{self, Refused};
+
+/// How long the next batch is waited for, beside the work on the one before, while a store that keeps pace is filled for the first
+/// time: rows that are written together share what they touch, and nobody reads the last one yet.
+const FILLING_LINGER: Duration = Duration::from_millis(150);
 
 pub(super) struct SinkStage<'p> {
     pipeline: &'p Pipeline,
@@ -254,8 +259,15 @@ impl SinkStage<'_> {
             let started = Instant::now();
             crash::point("sink.before-apply");
             let batch = self.batch_of(&reading, &parts);
+            let lingers = self.sink.is_filling() && !limits.are_near(&parts);
             let applying = self.apply(batch, &session.report);
-            let working = join(applying, reading.gather(&*log, limits));
+            let reading_ahead = async {
+                if lingers {
+                    retry::wait(FILLING_LINGER, &pipeline.shutdown).await;
+                }
+                reading.gather(&*log, limits).await
+            };
+            let working = join(applying, reading_ahead);
             let (applied, read) = tokio::select! {
                 biased;
                 worked = working => worked,

@@ -7,6 +7,8 @@ mod emptied;
 #[cfg(test)]
 mod engine;
 #[cfg(test)]
+mod filling;
+#[cfg(test)]
 mod fold;
 #[cfg(test)]
 mod kafka;

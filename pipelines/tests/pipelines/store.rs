@@ -42,6 +42,11 @@ pub(crate) trait Hindrance: Send + Sync {
     /// Before a batch is applied, as long as it likes.
     async fn apply(&mut self) {}
 
+    /// Whether the store says that it is being filled.
+    fn is_filling(&self) -> bool {
+        false
+    }
+
     /// Changes when the store is to be opened anew.
     fn reopen(&self) -> Option<watch::Receiver<u64>> {
         None
@@ -158,6 +163,10 @@ impl Sink for MemorySink {
         self.keep_positions(batch);
         self.chaos.delay().await;
         if fault == Fault::After { Err(self.unavailable()) } else { Ok(applied) }
+    }
+
+    fn is_filling(&self) -> bool {
+        self.hindrance.is_filling()
     }
 
     async fn positions(&self) -> Result<Vec<StorePosition>, SinkError> {

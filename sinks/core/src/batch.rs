@@ -2,7 +2,8 @@
 //!
 //! A batch carries raw records, cheap to hand to the store's own thread, which decodes them there, borrowed. Within a batch
 //! only the last version of a key is written ([`SinkBatch::collapse`]), so a store never sees a key twice in one go and an
-//! insert after a delete of the same batch ends as it should.
+//! insert after a delete of the same batch ends as it should. A store that writes row by row decodes piece by piece
+//! ([`SinkBatch::key_order`]), so that a large batch takes little more memory than its bytes.
 //!
 //! Control records (key `#control|…`) say something to processors; sinks skip them.
 
@@ -55,10 +56,29 @@ pub struct SinkRow<'b> {
     pub state: State<'b>,
 }
 
+/// A batch's records in the order in which stores take them: by entity, then key, whatever the partition. Sorted keys are cheaper
+/// to write, and a page that has been left is not come back to. Nothing is decoded yet.
+#[derive(Debug)]
+pub struct KeyOrder<'b> {
+    batch: &'b SinkBatch,
+    /// Those of each entity.
+    entities: Vec<Vec<Place<'b>>>,
+    /// Records left out because they need no writing.
+    passed: u64,
+}
+
+/// Where one record stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place<'b> {
+    key: &'b [u8],
+    part: u32,
+    record: u32,
+}
+
 impl SinkBatch {
-    /// The last version of each key, by part, then key ascending (stores take sorted keys more cheaply), and the number of
-    /// records that need no writing: superseded within the batch, or control records. Records that do not decode are returned
-    /// as refused, all of them at once; those excluded before are left out of everything.
+    /// The last version of each key, by entity, then key ascending, and the number of records that need no writing: superseded
+    /// within the batch, or control records. Records that do not decode are returned as refused, all of them at once; those
+    /// excluded before are left out of everything.
     #[allow(clippy::type_complexity, reason = "a pair of results; naming it would say less")]
     pub fn collapse(&self) -> Result<(Vec<SinkRow<'_>>, u64), Vec<RejectedRow>> {
         self.collapse_where(|_| true)
@@ -67,32 +87,46 @@ impl SinkBatch {
     /// The same for the entities that a store keeps; records of others are skipped undecoded.
     #[allow(clippy::type_complexity, reason = "as collapse")]
     pub fn collapse_where(&self, keeps: impl Fn(&Entity) -> bool) -> Result<(Vec<SinkRow<'_>>, u64), Vec<RejectedRow>> {
-        let mut rows = Vec::new();
-        let mut skipped = 0;
+        let order = self.key_order(keeps);
+        let mut rows = Vec::with_capacity(self.len());
         let mut refused = Vec::new();
+        for places in &order.entities {
+            order.decode_into(places, &mut rows, &mut refused);
+        }
+        let skipped = order.count() - rows.len() as u64;
+        if refused.is_empty() { Ok((rows, skipped)) } else { Err(refused) }
+    }
+
+    /// The records in the order in which a store takes them that keeps these entities.
+    ///
+    /// # Panics
+    /// When there are 2^32 records in a part.
+    pub fn key_order(&self, keeps: impl Fn(&Entity) -> bool) -> KeyOrder<'_> {
+        let mut order = KeyOrder { batch: self, entities: Vec::new(), passed: 0 };
         for (index, part) in self.parts.iter().enumerate() {
-            if !keeps(&part.entity) {
-                skipped += part.records.iter().filter(|record| !self.is_excluded(part, record.offset)).count() as u64;
+            let is_same = |other: &TopicBatch| other.entity.name == part.entity.name;
+            if self.parts[..index].iter().any(is_same) {
                 continue;
             }
-            let start = rows.len();
-            rows.reserve(part.records.len());
-            for record in part.records.iter() {
-                if self.is_excluded(part, record.offset) {
-                    continue;
-                }
-                if record.key.starts_with(CONTROL_PREFIX) {
-                    skipped += 1;
-                    continue;
-                }
-                match decode_state(&self.catalog, &part.entity, record.value) {
-                    Ok(state) => rows.push(SinkRow { part: index, offset: record.offset, state }),
-                    Err(error) => refused.push(undecodable(part, record, &error.to_string())),
+            let kept = keeps(&part.entity);
+            let mut places = Vec::new();
+            for (number, part) in (0_u32..).zip(&self.parts).filter(|(_, part)| is_same(part)) {
+                places.reserve(if kept { part.records.len() } else { 0 });
+                for (record, number_in_part) in part.records.iter().zip(0_u32..) {
+                    if self.is_excluded(part, record.offset) {
+                        continue;
+                    }
+                    if kept && !record.key.starts_with(CONTROL_PREFIX) {
+                        places.push(Place { key: record.key, part: number, record: number_in_part });
+                    } else {
+                        order.passed += 1;
+                    }
                 }
             }
-            skipped += keep_last_versions(&mut rows, start);
+            places.sort_unstable();
+            order.entities.push(places);
         }
-        if refused.is_empty() { Ok((rows, skipped)) } else { Err(refused) }
+        order
     }
 
     /// The versions that these rows have superseded within the batch, each with the row's index: what a store may hold of a batch
@@ -140,28 +174,60 @@ impl SinkBatch {
     }
 }
 
-/// Sorts the rows from `start` on by key and drops all but the last version of each; of one version the later record (its
-/// bookkeeping is newer, its row the same). Returns how many went.
-fn keep_last_versions(rows: &mut Vec<SinkRow<'_>>, start: usize) -> u64 {
-    let part = &rows[start..];
-    // A first import comes in order of its keys, each once: then there is nothing to do.
-    if part.windows(2).all(|pair| pair[0].state.key < pair[1].state.key) {
-        return 0;
+impl<'b> KeyOrder<'b> {
+    /// How many records a store has to answer for: those in order, and those that need no writing.
+    pub fn count(&self) -> u64 {
+        self.passed + self.entities.iter().map(Vec::len).sum::<usize>() as u64
     }
-    let mut order: Vec<usize> = (0..part.len()).collect();
-    order.sort_unstable_by(|&one, &other| {
-        let (one, other) = (&part[one], &part[other]);
-        (&one.state.key, one.state.version, one.offset).cmp(&(&other.state.key, other.state.version, other.offset))
-    });
-    let mut unsorted: Vec<Option<SinkRow<'_>>> = rows.drain(start..).map(Some).collect();
-    for index in order {
-        let row = unsorted[index].take().expect("an order names each index once");
-        match rows.get_mut(start..).and_then(<[_]>::last_mut) {
-            Some(last) if last.state.key == row.state.key => *last = row,
-            _ => rows.push(row),
+
+    /// The records in pieces of one entity each, of about so many records; all versions of a key are in the same piece.
+    pub fn pieces(&self, records: usize) -> impl Iterator<Item = &[Place<'b>]> {
+        self.entities.iter().flat_map(move |places| {
+            let mut rest = places.as_slice();
+            std::iter::from_fn(move || {
+                let mut end = records.max(1).min(rest.len());
+                while end < rest.len() && rest[end].key == rest[end - 1].key {
+                    end += 1;
+                }
+                let (piece, others) = rest.split_at(end);
+                rest = others;
+                (!piece.is_empty()).then_some(piece)
+            })
+        })
+    }
+
+    /// The last version of each key of a piece, in order; those that do not decode, all of them at once.
+    pub fn decode(&self, piece: &[Place<'b>]) -> Result<Vec<SinkRow<'b>>, Vec<RejectedRow>> {
+        let mut rows = Vec::with_capacity(piece.len());
+        let mut refused = Vec::new();
+        self.decode_into(piece, &mut rows, &mut refused);
+        if refused.is_empty() { Ok(rows) } else { Err(refused) }
+    }
+
+    fn decode_into(&self, places: &[Place<'b>], rows: &mut Vec<SinkRow<'b>>, refused: &mut Vec<RejectedRow>) {
+        let start = rows.len();
+        for place in places {
+            let part = &self.batch.parts[place.part as usize];
+            let record = part.records.get(place.record as usize);
+            let state = match decode_state(&self.batch.catalog, &part.entity, record.value) {
+                Ok(state) => state,
+                Err(error) => {
+                    refused.push(undecodable(part, record, &error.to_string()));
+                    continue;
+                }
+            };
+            let row = SinkRow { part: place.part as usize, offset: record.offset, state };
+            match rows[start..].last_mut() {
+                // Of one version the later record stays: its bookkeeping is newer, its row the same.
+                Some(last) if last.state.key == row.state.key => {
+                    if row.state.version >= last.state.version {
+                        *last = row;
+                    }
+                }
+                _ => rows.push(row),
+            }
         }
     }
-    (unsorted.len() - (rows.len() - start)) as u64
 }
 
 fn undecodable(part: &TopicBatch, record: RecordRef<'_>, problem: &str) -> RejectedRow {

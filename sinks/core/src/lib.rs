@@ -16,5 +16,5 @@ pub mod template;
 pub mod tls;
 pub mod views;
 
-pub use batch::{SinkBatch, SinkRow, TopicBatch};
+pub use batch::{KeyOrder, SinkBatch, SinkRow, TopicBatch};
 pub use port::{Applied, RejectedRow, Role, Sink, SinkError, StorePosition, StoreReport};

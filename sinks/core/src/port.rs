@@ -143,10 +143,16 @@ pub trait Sink: Send + Sync + 'static {
     /// Writes the batch and moves the positions.
     async fn apply(&mut self, batch: &SinkBatch) -> Result<Applied, SinkError>;
 
-    /// How many ordinary batches one call of `apply` should hold while there is more to do: above 1 where a write takes a time of its
-    /// own, whatever is in it.
+    /// How many ordinary batches one call of `apply` should hold while there is more to do: above 1 where a write has a cost of its own,
+    /// whatever is in it, or where rows that are written together share what they touch.
     fn batches_per_write(&self) -> usize {
         1
+    }
+
+    /// Whether the store is being filled for the first time with more to come, so that nobody reads its last record yet: the engine
+    /// then waits a moment for a fuller batch. Asked for after each `apply`.
+    fn is_filling(&self) -> bool {
+        false
     }
 
     /// Called every few seconds on an open store while there is nothing to write: an error where it is no longer the one that was

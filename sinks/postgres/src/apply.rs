@@ -35,7 +35,7 @@ pub(crate) struct Standing {
     pub(crate) refresh_until: BTreeMap<(String, u32), u64>,
 }
 
-/// Rows of one part for one statement.
+/// Rows of one entity for one statement.
 #[derive(Clone, Copy)]
 pub(crate) struct Chunk<'r, 'b> {
     pub(crate) table: &'r Table,
@@ -50,19 +50,18 @@ impl Standing {
         if until.is_some_and(|until| part.from < *until) { Gate::NotOlder } else { Gate::Newer }
     }
 
-    /// The rows of a batch, by part.
+    /// The rows of a batch, by entity and gate.
     pub(crate) fn chunks<'r, 'b>(
         &self,
         tables: &'r BTreeMap<String, Table>,
         batch: &SinkBatch,
         rows: &'r [SinkRow<'b>],
     ) -> Vec<Chunk<'r, 'b>> {
-        let parts = rows.chunk_by(|one, other| one.part == other.part);
-        parts
-            .filter_map(|rows| {
-                let part = &batch.parts[rows[0].part];
-                Some(Chunk { table: tables.get(&part.entity.name)?, gate: self.gate(part), rows })
-            })
+        let gates: Vec<Gate> = batch.parts.iter().map(|part| self.gate(part)).collect();
+        let entity = |row: &SinkRow<'_>| batch.parts[row.part].entity.name.as_str();
+        let alike = rows.chunk_by(|one, other| entity(one) == entity(other) && gates[one.part] == gates[other.part]);
+        alike
+            .filter_map(|rows| Some(Chunk { table: tables.get(entity(&rows[0]))?, gate: gates[rows[0].part], rows }))
             .collect()
     }
 }

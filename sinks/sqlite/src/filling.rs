@@ -8,9 +8,10 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// A first fill is over when no batch comes for this long, or so many in a row were this small: a store that lags gets full
-/// ones, but the first entities of an import are few as well.
-const IDLE: Duration = Duration::from_millis(500);
+/// A first fill is over when no batch comes for twice as long as one ever came, within these bounds, or when so many in a row were
+/// this small: a store that lags gets full ones, but the first entities of an import are few as well.
+const IDLE_MIN: Duration = Duration::from_millis(200);
+const IDLE_MAX: Duration = Duration::from_millis(500);
 const SMALL_BATCH: usize = 500;
 const SMALL_BATCHES: u32 = 32;
 
@@ -22,12 +23,14 @@ pub(crate) struct Filling {
     over: bool,
     /// Small batches since the last large one.
     small: u32,
+    /// The longest wait for something to do.
+    longest: Duration,
 }
 
 impl Filling {
     /// Nothing is there yet; these statements wait.
     pub(crate) fn new(postponed: Vec<String>) -> Self {
-        Self { postponed: postponed.into(), begun: false, over: false, small: 0 }
+        Self { postponed: postponed.into(), begun: false, over: false, small: 0, longest: Duration::ZERO }
     }
 
     /// A batch was written.
@@ -37,6 +40,11 @@ impl Filling {
         self.over |= self.small >= SMALL_BATCHES;
     }
 
+    /// Something came after this long.
+    pub(crate) fn waited(&mut self, wait: Duration) {
+        self.longest = self.longest.max(wait);
+    }
+
     /// No batch came while [`Filling::patience`] lasted.
     pub(crate) fn idle(&mut self) {
         self.over = true;
@@ -44,7 +52,13 @@ impl Filling {
 
     /// How long to wait for the next batch before something is to be done; `None` = as long as it takes.
     pub(crate) fn patience(&self) -> Option<Duration> {
-        self.begun.then_some(if self.over { Duration::ZERO } else { IDLE })
+        let idle = (2 * self.longest).clamp(IDLE_MIN, IDLE_MAX);
+        self.begun.then_some(if self.over { Duration::ZERO } else { idle })
+    }
+
+    /// Whether large batches come, so that more is to be expected.
+    pub(crate) fn is_under_way(&self) -> bool {
+        self.begun && !self.over && self.small == 0
     }
 
     /// The next statement to run, once the fill is over.
@@ -52,8 +66,8 @@ impl Filling {
         if self.over { self.postponed.pop_front() } else { None }
     }
 
-    /// Whether nothing is left to do.
+    /// Whether it is over and nothing is left to do.
     pub(crate) fn is_done(&self) -> bool {
-        self.postponed.is_empty()
+        self.over && self.postponed.is_empty()
     }
 }

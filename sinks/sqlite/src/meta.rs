@@ -12,6 +12,7 @@ use std::path::Path;
 
 use rusqlite::{Connection, OptionalExtension, params};
 use tidemark_log::LogIdentity;
+use tidemark_sink_core::sql::quoted;
 use tidemark_sink_core::{Role, SinkError, StorePosition, TopicBatch};
 
 use crate::failure::{Failure, fatal};
@@ -148,6 +149,17 @@ pub(crate) fn positions(connection: &Connection) -> Result<Vec<StorePosition>, r
     rows.collect()
 }
 
+/// Whether none of these tables holds a row.
+pub(crate) fn is_empty(connection: &Connection, tables: &[String]) -> Result<bool, rusqlite::Error> {
+    for table in tables {
+        let sql = format!("SELECT EXISTS (SELECT 1 FROM {})", quoted(table));
+        if connection.query_row(&sql, [], |row| row.get(0))? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 /// Whether rows of this part are written when they are not older (else: only when they are newer).
 pub(crate) fn refreshing(connection: &Connection, part: &TopicBatch) -> Result<bool, rusqlite::Error> {
     let sql = "SELECT refresh_until FROM tidemark_position WHERE entity = ? AND partition = ?";
@@ -191,7 +203,7 @@ pub(crate) fn reset(connection: &Connection) -> Result<(), rusqlite::Error> {
     let objects = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<Vec<(String, String)>, _>>()?;
     drop(statement);
     for (kind, name) in objects {
-        connection.execute(&format!("DROP {kind} {}", tidemark_sink_core::sql::quoted(&name)), [])?;
+        connection.execute(&format!("DROP {kind} {}", quoted(&name)), [])?;
     }
     Ok(())
 }

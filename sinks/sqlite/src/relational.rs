@@ -68,16 +68,6 @@ impl Adapter for Relational {
         Role::Relational
     }
 
-    fn is_empty(&self, connection: &Connection) -> Result<bool, Failure> {
-        for table in self.tables.values() {
-            let sql = format!("SELECT EXISTS (SELECT 1 FROM {})", quoted(&table.entity().name));
-            if connection.query_row(&sql, [], |row| row.get(0))? {
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    }
-
     fn keeps(&self, entity: &str) -> bool {
         self.tables.contains_key(entity)
     }

@@ -11,18 +11,22 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 use async_trait::async_trait;
 use rusqlite::{Connection, TransactionBehavior};
 use tidemark_log::sqlite::{ErrorClass, FileIdentity};
 use tidemark_log::{LogIdentity, Share, crash};
-use tidemark_sink_core::{Applied, Role, Sink, SinkBatch, SinkError, SinkRow, StorePosition, StoreReport};
+use tidemark_sink_core::{Applied, KeyOrder, Role, Sink, SinkBatch, SinkError, SinkRow, StorePosition, StoreReport};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use crate::failure::{Failure, class_of, fatal};
 use crate::filling::Filling;
 use crate::{file, meta, report};
+
+/// Rows that are decoded at once: enough that what a piece begins with hardly counts, few enough that a large batch fits into memory.
+pub(crate) const PIECE_ROWS: usize = 2_048;
 
 /// What one role makes of rows. Stateless: all that lasts is in the file.
 pub(crate) trait Adapter: Send + Sync + 'static {
@@ -43,20 +47,15 @@ pub(crate) trait Adapter: Send + Sync + 'static {
     /// Makes or migrates, additively, tables, indexes and views.
     fn create(&self, connection: &Connection) -> Result<(), Failure>;
 
-    /// Writes one part's rows (sorted by key, each key once) where newer, or where not older if `refreshing`; returns how many.
+    /// Writes rows of one entity (sorted by key, each key once) where newer, or where not older if `refreshing`; returns how many.
     fn write(&self, connection: &Connection, batch: &SinkBatch, rows: &[SinkRow<'_>], refreshing: bool) -> Result<u64, Failure>;
-
-    /// Whether it holds nothing yet.
-    fn is_empty(&self, _connection: &Connection) -> Result<bool, Failure> {
-        Ok(false)
-    }
 
     /// Statements that make what an empty store does better without while it is filled. Idempotent.
     fn postponed(&self) -> Vec<String> {
         Vec::new()
     }
 
-    /// The tables whose rows `check` counts.
+    /// The tables whose rows `check` counts; while all are empty the store is.
     fn tables(&self) -> Vec<String>;
 }
 
@@ -65,6 +64,8 @@ pub(crate) struct SqliteSink {
     path: PathBuf,
     adapter: Arc<dyn Adapter>,
     worker: Option<Worker>,
+    /// What the last batch left behind.
+    filling: bool,
 }
 
 /// The store's thread.
@@ -83,7 +84,7 @@ type Abandoned<'a> = &'a dyn Fn() -> bool;
 
 impl SqliteSink {
     pub(crate) fn new(path: PathBuf, adapter: Arc<dyn Adapter>) -> Self {
-        Self { path, adapter, worker: None }
+        Self { path, adapter, worker: None, filling: false }
     }
 
     /// Runs a job on the store's thread, which is started when it is not there.
@@ -155,8 +156,12 @@ fn next(inbox: &mpsc::Receiver<Job>, owner: &mut Owner) -> Option<Job> {
         let filling = owner.open.as_mut().and_then(|open| open.filling.as_mut());
         let Some(filling) = filling else { return inbox.recv().ok() };
         let Some(patience) = filling.patience() else { return inbox.recv().ok() };
+        let since = Instant::now();
         match inbox.recv_timeout(patience) {
-            Ok(job) => return Some(job),
+            Ok(job) => {
+                filling.waited(since.elapsed());
+                return Some(job);
+            }
             Err(mpsc::RecvTimeoutError::Timeout) => filling.idle(),
             Err(mpsc::RecvTimeoutError::Disconnected) => return None,
         }
@@ -170,16 +175,28 @@ impl Sink for SqliteSink {
     }
 
     async fn open(&mut self, log: LogIdentity, _share: &Share) -> Result<Vec<StorePosition>, SinkError> {
+        self.filling = false;
         self.run(move |owner, _| owner.open(log)).await
     }
 
     async fn apply(&mut self, batch: &SinkBatch) -> Result<Applied, SinkError> {
         let batch = batch.clone();
-        self.run(move |owner, abandoned| owner.apply(&batch, abandoned)).await
+        let (applied, filling) = self.run(move |owner, abandoned| owner.apply(&batch, abandoned)).await?;
+        self.filling = filling;
+        Ok(applied)
     }
 
     async fn look_after(&mut self) -> Result<(), SinkError> {
         self.run(|owner, _| opened(&mut owner.open, &owner.path).map(|_| ())).await
+    }
+
+    /// A page that many rows of one transaction change is written once.
+    fn batches_per_write(&self) -> usize {
+        2
+    }
+
+    fn is_filling(&self) -> bool {
+        self.filling
     }
 
     async fn positions(&self) -> Result<Vec<StorePosition>, SinkError> {
@@ -271,7 +288,7 @@ impl Owner {
         meta::derive(&transaction, &self.adapter.fingerprints())?;
         let positions = meta::positions(&transaction)?;
         let mut filling = None;
-        if self.adapter.is_empty(&transaction)? {
+        if meta::is_empty(&transaction, &self.adapter.tables())? {
             filling = Some(Filling::new(self.adapter.postponed()));
         } else {
             self.adapter.postponed().iter().try_for_each(|statement| file::build(&transaction, statement))?;
@@ -305,17 +322,19 @@ impl Owner {
         }
     }
 
-    fn apply(&mut self, batch: &SinkBatch, abandoned: Abandoned<'_>) -> Result<Applied, SinkError> {
+    /// Writes a batch; says what came of it, and whether more is to be expected soon.
+    fn apply(&mut self, batch: &SinkBatch, abandoned: Abandoned<'_>) -> Result<(Applied, bool), SinkError> {
         let open = opened(&mut self.open, &self.path)?;
-        let (rows, skipped) = batch.collapse_where(|entity| self.adapter.keeps(&entity.name)).map_err(SinkError::Rejected)?;
-        let written = write(&self.path, &*self.adapter, open, batch, &rows, abandoned).map_err(|failure| {
+        let order = batch.key_order(|entity| self.adapter.keeps(&entity.name));
+        let written = write(&self.path, &*self.adapter, open, batch, &order, abandoned).map_err(|failure| {
             open.out_of_room = failure.is_want_of_room();
             failure.classify(self.adapter.role(), &self.path, "writing")
         })?;
-        if let Some(filling) = &mut open.filling {
+        let filling = open.filling.as_mut().is_some_and(|filling| {
             filling.filled(batch.len());
-        }
-        Ok(Applied { written, skipped: skipped + rows.len() as u64 - written })
+            filling.is_under_way()
+        });
+        Ok((Applied { written, skipped: order.count() - written }, filling))
     }
 
     fn reset(&mut self) -> Result<(), SinkError> {
@@ -351,15 +370,30 @@ fn write(
     adapter: &dyn Adapter,
     open: &mut Open,
     batch: &SinkBatch,
-    rows: &[SinkRow<'_>],
+    order: &KeyOrder<'_>,
     abandoned: Abandoned<'_>,
 ) -> Result<u64, Failure> {
     let transaction = open.connection.transaction()?;
     meta::expect_epoch(&transaction, path, open.epoch)?;
+    let refreshing: Vec<bool> = batch.parts.iter().map(|part| meta::refreshing(&transaction, part)).collect::<Result<_, _>>()?;
     let mut written = 0;
-    for some in rows.chunk_by(|one, other| one.part == other.part) {
-        let refreshing = meta::refreshing(&transaction, &batch.parts[some[0].part])?;
-        written += adapter.write(&transaction, batch, some, refreshing)?;
+    let mut refused = Vec::new();
+    for piece in order.pieces(PIECE_ROWS) {
+        let rows = match order.decode(piece) {
+            // Nothing of the batch will be kept: the rest is looked through for more of the kind.
+            Err(mut undecodable) => {
+                refused.append(&mut undecodable);
+                continue;
+            }
+            Ok(_) if !refused.is_empty() => continue,
+            Ok(rows) => rows,
+        };
+        for some in rows.chunk_by(|one, other| refreshing[one.part] == refreshing[other.part]) {
+            written += adapter.write(&transaction, batch, some, refreshing[some[0].part])?;
+        }
+    }
+    if !refused.is_empty() {
+        return Err(SinkError::Rejected(refused).into());
     }
     for part in &batch.parts {
         meta::move_position(&transaction, path, part)?;

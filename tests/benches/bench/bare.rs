@@ -1,7 +1,6 @@
 //! The bare rate: the very rows that the stores hold, ready in memory, written into four equal SQLite files by plain multi-row
 //! statements: the same tables and indexes, the same pragmas, a thread a file.
 
-use std::cmp::Ordering;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -36,8 +35,7 @@ pub(crate) enum Way {
 /// In which order rows are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Order {
-    /// As they came, an edge with the record that holds it, and sorted by primary key within each transaction, as the stores sort
-    /// each batch.
+    /// As they came; the edges of references, which bear no version that would tell, by key.
     Arrival,
     /// Sorted by primary key over the whole import: what SQLite takes most cheaply, and what no stream can bring.
     Key,
@@ -69,40 +67,18 @@ fn read_store(path: &Path, above: i64, order: Order) -> Result<Vec<Table>> {
         let key: Vec<String> = connection.prepare(sql)?.query_map([&name], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
         let sorted = match order {
             Order::Key => key.join(", "),
-            // The edge of a reference bears no version: it comes with its holder, and not again while it stays as it is.
-            Order::Arrival if name == "edge" => "coalesce(version, (SELECT version FROM vertex WHERE vid = src))".to_owned(),
             Order::Arrival => "version".to_owned(),
         };
         let sql = format!("SELECT * FROM \"{name}\" WHERE coalesce(version, 1) > ? ORDER BY {sorted}");
         let mut statement = connection.prepare(&sql)?;
         let columns: Vec<String> = statement.column_names().into_iter().map(str::to_owned).collect();
         let width = columns.len();
-        let mut rows = statement
+        let rows = statement
             .query_map([above], |row| (0..width).map(|index| row.get(index)).collect())?
             .collect::<rusqlite::Result<Vec<Vec<Value>>>>()?;
-        if order == Order::Arrival {
-            let key: Vec<usize> = columns.iter().enumerate().filter(|(_, name)| key.contains(name)).map(|(at, _)| at).collect();
-            for transaction in rows.chunks_mut(TRANSACTION_ROWS) {
-                transaction.sort_by(|one, other| by_key(&key, one, other));
-            }
-        }
         tables.push(Table { name, columns, key, rows });
     }
     Ok(tables)
-}
-
-/// Compares rows by the columns of their key, in the order in which these stand in the table.
-fn by_key(key: &[usize], one: &[Value], other: &[Value]) -> Ordering {
-    key.iter().map(|&at| compare(&one[at], &other[at])).find(|order| order.is_ne()).unwrap_or(Ordering::Equal)
-}
-
-fn compare(one: &Value, other: &Value) -> Ordering {
-    match (one, other) {
-        (Value::Text(one), Value::Text(other)) => one.cmp(other),
-        (Value::Integer(one), Value::Integer(other)) => one.cmp(other),
-        // No key holds anything else.
-        _ => Ordering::Equal,
-    }
 }
 
 /// The highest version in any store.

@@ -101,7 +101,7 @@ impl Run {
             there.then_some(())
         });
         let agreed = started.elapsed();
-        // A first fill counts as over half a second after its last batch.
+        // A first fill counts as over a moment after its last batch.
         wait::until("the postponed indexes", Duration::from_secs(300), || {
             positions::indexes(self.data()).is_ok_and(|there| there >= self.indexes).then_some(())
         });

@@ -32,6 +32,43 @@ fn what_is_in_order_stays_as_it_is() {
 }
 
 #[test]
+fn partitions_of_an_entity_are_one_run_of_keys() {
+    let fixture = Fixture::new(Catalog::built_in());
+    let of = |partition, codes: [&str; 2]| {
+        let part = fixture.part("customer", 0, &codes.map(|code| fixture.customer(code, "v", 1)));
+        TopicBatch { partition, ..part }
+    };
+    let project = fixture.part("project", 0, &[fixture.state("project", r#"{"project_code":"A","name":"玻"}"#, 1)]);
+    let mut batch = fixture.batch("customer", 0, &[]);
+    batch.parts = vec![of(0, ["D", "A"]), project, of(2, ["C", "B"])];
+    let (rows, _) = batch.collapse().unwrap();
+    let found: Vec<_> = rows.iter().map(|row| (&*batch.parts[row.part].entity.name, &*row.state.key, row.offset)).collect();
+    assert_eq!(
+        found,
+        [("customer", "A", 1), ("customer", "B", 1), ("customer", "C", 0), ("customer", "D", 0), ("project", "A", 0)]
+    );
+}
+
+#[test]
+fn pieces_hold_one_entity_each_and_all_versions_of_a_key() {
+    let fixture = Fixture::new(Catalog::built_in());
+    let mut batch = batch(&[("A", 1), ("B", 2), ("B", 3), ("B", 4), ("C", 5), ("D", 6)]);
+    batch.parts.push(fixture.part("project", 0, &[fixture.state("project", r#"{"project_code":"A","name":"玻"}"#, 1)]));
+    let order = batch.key_order(|_| true);
+    let pieces: Vec<Vec<(String, u64)>> = order
+        .pieces(2)
+        .map(|piece| order.decode(piece).unwrap())
+        .map(|rows| rows.iter().map(|row| (row.state.key.to_string(), row.state.version)).collect())
+        .collect();
+    let expected = [vec![("A", 1), ("B", 4)], vec![("C", 5), ("D", 6)], vec![("A", 1)]];
+    let expected = expected.map(|piece| piece.into_iter().map(|(key, version)| (key.to_owned(), version)).collect::<Vec<_>>());
+    assert_eq!(pieces, expected);
+    assert_eq!(order.count(), 7);
+    assert_eq!(batch.key_order(|entity| entity.name == "project").count(), 7, "what is not kept is answered for as well");
+    assert_eq!(fixture.batch("customer", 0, &[]).key_order(|_| true).pieces(2).count(), 0);
+}
+
+#[test]
 fn all_undecodable_records_are_refused_at_once_and_left_out_afterwards() {
     let mut records = RecordBatch::default();
     records.push(7, 0, b"A", b"nonsense");

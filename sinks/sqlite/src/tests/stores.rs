@@ -1,15 +1,17 @@
 //! What is true of each store whatever its role: migration, trouble with the file, marks on a foreign one.
 
 use std::fs;
+use std::sync::Arc;
 use std::time::Duration;
 
-use tidemark_log::Share;
+use tidemark_log::{RecordBatch, Share};
 use tidemark_schemas::Catalog;
 use tidemark_sink_core::contract::{Fixture, LOG, StoreHarness};
 use tidemark_sink_core::report::told;
 use tidemark_sink_core::{Role, SinkError};
 
 use super::harness::{KINDS, Kind, Store};
+use crate::store::PIECE_ROWS;
 
 fn fixture() -> Fixture {
     Fixture::new(Catalog::built_in())
@@ -17,6 +19,34 @@ fn fixture() -> Fixture {
 
 fn without_folder(text: &str, store: &Store) -> String {
     text.replace(store.path().parent().unwrap().to_str().unwrap(), "data")
+}
+
+#[tokio::test]
+async fn records_that_do_not_decode_are_refused_at_once_in_whatever_piece_of_a_batch() {
+    let fixture = fixture();
+    let many = 3 * PIECE_ROWS as u64;
+    let customers: Vec<_> = (0..many).map(|number| fixture.customer(&format!("C{number:05}"), "张三", number + 1)).collect();
+    let mut batch = fixture.batch("customer", 0, &customers);
+    let broken = [10, many - 10];
+    let mut records = RecordBatch::default();
+    for record in batch.parts[0].records.iter() {
+        let value = if broken.contains(&record.offset) { b"nonsense" } else { record.value };
+        records.push(record.offset, record.timestamp, record.key, value);
+    }
+    batch.parts[0].records = Arc::new(records);
+    for kind in KINDS {
+        let mut batch = batch.clone();
+        let store = Store::fresh(kind, fixture.catalog());
+        let mut sink = store.sink();
+        sink.open(LOG, &Share::All).await.unwrap();
+        let SinkError::Rejected(refused) = sink.apply(&batch).await.unwrap_err() else { panic!("{kind:?}: another error") };
+        assert_eq!(refused.iter().map(|row| row.position).collect::<Vec<_>>(), broken.map(|offset| (0, offset)), "{kind:?}");
+        assert_eq!(store.rows("customer").await.len(), 0, "{kind:?}: nothing of the batch is kept");
+        batch.exclude(&refused);
+        let applied = sink.apply(&batch).await.unwrap();
+        assert_eq!((applied.written, applied.skipped), (many - 2, 0), "{kind:?}");
+        assert_eq!(store.rows("customer").await.len() as u64, many - 2, "{kind:?}");
+    }
 }
 
 #[tokio::test]
