@@ -57,7 +57,7 @@ pub struct BatchLimits {
 impl BatchLimits {
     /// Of the fold: larger batches share a commit among more records, but keep a single record waiting longer under load.
     pub const FOLD: Self = Self { records_max: 8_000, bytes_max: 8 << 20 };
-    /// Of a sink: transactions of 5,000 to 10,000 rows are the cheapest for the stores.
+    /// Of a sink: larger transactions save the stores little, except where an adapter says so.
     pub const SINK: Self = Self { records_max: 8_000, bytes_max: 8 << 20 };
 
     /// The same for so many batches at once: more records within the same bytes, which are what memory depends on.

@@ -204,8 +204,8 @@ pub(crate) const KEYS: &[Key] = &[
         "batch.records_max",
         Kind::Whole(1, 100_000),
         "8000",
-        "Records in one batch of a stage: larger is faster and takes more memory. Where a write or commit takes a time of its own, \
-         one holds several within the same bytes: 8 for the fold on Kafka, 12 for ClickHouse.",
+        "Records in one batch of a stage: larger is faster and takes more memory. Where a write or commit has a cost of its own, one \
+         holds several within the same bytes: 8 for the fold on Kafka, 12 for ClickHouse, 2 for SQLite (not its vector store).",
     ),
     key("batch.bytes_max", Kind::Size, "8MiB", "Bytes in one batch of a stage; each stage holds a few of them."),
     key("disk.free_min", Kind::Size, "256MiB", "Intake pauses, visibly, while less than this is free where the log lives."),

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures::future::join;
+use futures::future::try_join;
 use tidemark_log::{Append, Assignment, Membership, Share, crash};
 use tidemark_schemas::codec::{DecodeError, decode_state};
 use tidemark_sink_core::{Applied, RejectedRow, Sink, SinkBatch, SinkError, StorePosition, TopicBatch};
@@ -260,28 +260,31 @@ impl SinkStage<'_> {
             crash::point("sink.before-apply");
             let batch = self.batch_of(&reading, &parts);
             let lingers = self.sink.is_filling() && !limits.are_near(&parts);
-            let applying = self.apply(batch, &session.report);
+            let applying = async {
+                let (applied, refused) = self.apply(batch, &session.report).await?;
+                crash::point("sink.after-apply");
+                for part in &parts {
+                    committed[part.cursor].2 = part.next;
+                }
+                session.worked();
+                session.report.applied(applied.written + applied.skipped, refused, started.elapsed());
+                session.report.stands_at(committed.clone());
+                Ok(())
+            };
             let reading_ahead = async {
                 if lingers {
                     retry::wait(FILLING_LINGER, &pipeline.shutdown).await;
                 }
-                reading.gather(&*log, limits).await
+                // A read that fails cuts no write short.
+                Ok::<_, Failure>(reading.gather(&*log, limits).await)
             };
-            let working = join(applying, reading_ahead);
-            let (applied, read) = tokio::select! {
+            let working = try_join(applying, reading_ahead);
+            let ((), read) = tokio::select! {
                 biased;
-                worked = working => worked,
+                worked = working => worked?,
                 // Others are at work on what was lost; the store is opened anew, which takes a new epoch for the rest.
                 () = membership::lost(wanted, assignment.losses) => return Ok(End::OpenAnew),
             };
-            let (applied, refused) = applied?;
-            crash::point("sink.after-apply");
-            for part in &parts {
-                committed[part.cursor].2 = part.next;
-            }
-            session.worked();
-            session.report.applied(applied.written + applied.skipped, refused, started.elapsed());
-            session.report.stands_at(committed.clone());
             ahead = read?;
             session.report.queued(&ahead);
         }

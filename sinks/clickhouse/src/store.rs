@@ -135,7 +135,7 @@ impl ClickHouseSink {
     }
 }
 
-/// The rows of each entity: parts of one entity may stand apart in a batch, and then come apart.
+/// The rows of each entity.
 fn by_table<'t, 'r, 'b>(
     batch: &SinkBatch,
     rows: &'r [SinkRow<'b>],

@@ -98,9 +98,6 @@ impl SinkBatch {
     }
 
     /// The records in the order in which a store takes them that keeps these entities.
-    ///
-    /// # Panics
-    /// When there are 2^32 records in a part.
     pub fn key_order(&self, keeps: impl Fn(&Entity) -> bool) -> KeyOrder<'_> {
         let mut order = KeyOrder { batch: self, entities: Vec::new(), passed: 0 };
         for (index, part) in self.parts.iter().enumerate() {
@@ -210,7 +207,11 @@ impl<'b> KeyOrder<'b> {
             let part = &self.batch.parts[place.part as usize];
             let record = part.records.get(place.record as usize);
             let state = match decode_state(&self.batch.catalog, &part.entity, record.value) {
-                Ok(state) => state,
+                Ok(state) if state.key.as_bytes() == record.key => state,
+                Ok(state) => {
+                    refused.push(undecodable(part, record, &format!("it holds the key {}", state.key)));
+                    continue;
+                }
                 Err(error) => {
                     refused.push(undecodable(part, record, &error.to_string()));
                     continue;

@@ -149,8 +149,8 @@ pub trait Sink: Send + Sync + 'static {
         1
     }
 
-    /// Whether the store is being filled for the first time with more to come, so that nobody reads its last record yet: the engine
-    /// then waits a moment for a fuller batch. Asked for after each `apply`.
+    /// Whether the last batch left the store being filled for the first time, with more to come, so that nobody reads its last record
+    /// yet: the engine then waits a moment for a fuller batch.
     fn is_filling(&self) -> bool {
         false
     }

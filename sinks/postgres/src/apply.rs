@@ -1,7 +1,7 @@
 //! One batch into the tables.
 //!
 //! A small batch is one transaction on one connection: the epoch is locked and checked, the rows are written behind their gate,
-//! the positions move, commit. A large one is written by two connections side by side, each half of every part's keys. The
+//! the positions move, commit. A large one is written by two connections side by side, each half of every entity's keys. The
 //! second commits its rows first, the first one then moves the positions with its own. In between, rows are ahead of the
 //! position, which harms nothing: they are whole and gated, and are only written again if the first fails. Both hold the
 //! epoch's lock, so nothing of a superseded worker comes after its successor's open.
@@ -55,14 +55,18 @@ impl Standing {
         &self,
         tables: &'r BTreeMap<String, Table>,
         batch: &SinkBatch,
-        rows: &'r [SinkRow<'b>],
+        rows: &'r mut [SinkRow<'b>],
     ) -> Vec<Chunk<'r, 'b>> {
-        let gates: Vec<Gate> = batch.parts.iter().map(|part| self.gate(part)).collect();
-        let entity = |row: &SinkRow<'_>| batch.parts[row.part].entity.name.as_str();
-        let alike = rows.chunk_by(|one, other| entity(one) == entity(other) && gates[one.part] == gates[other.part]);
-        alike
-            .filter_map(|rows| Some(Chunk { table: tables.get(entity(&rows[0]))?, gate: gates[rows[0].part], rows }))
-            .collect()
+        let first_of = |entity: &str| batch.parts.iter().position(|part| part.entity.name == entity);
+        let groups: Vec<_> = batch.parts.iter().map(|part| (first_of(&part.entity.name), self.gate(part))).collect();
+        // Stable: the keys of each group stay in order.
+        rows.sort_by_key(|row| groups[row.part]);
+        let alike = rows.chunk_by(|one, other| groups[one.part] == groups[other.part]);
+        let chunk = |rows: &'r [SinkRow<'b>]| {
+            let part = rows[0].part;
+            Some(Chunk { table: tables.get(&batch.parts[part].entity.name)?, gate: groups[part].1, rows })
+        };
+        alike.filter_map(chunk).collect()
     }
 }
 

@@ -106,12 +106,12 @@ impl PostgresSink {
         if batch.parts.is_empty() {
             return Ok(Applied::default());
         }
-        let (rows, skipped) = batch.collapse_where(|entity| self.keeps(entity)).map_err(SinkError::Rejected)?;
+        let (mut rows, skipped) = batch.collapse_where(|entity| self.keeps(entity)).map_err(SinkError::Rejected)?;
         let poisoned = poison::look(batch, &rows);
         if !poisoned.is_empty() {
             return Err(SinkError::Rejected(poisoned).into());
         }
-        let chunks = open.standing.chunks(&self.tables, batch, &rows);
+        let chunks = open.standing.chunks(&self.tables, batch, &mut rows);
         let schema = &self.server.options.schema;
         for chunk in &chunks {
             partitions::make_missing(&mut open.first, schema, &mut open.partitions, chunk.table, chunk.rows).await?;

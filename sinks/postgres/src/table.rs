@@ -19,7 +19,7 @@ use crate::failure::{Failure, fatal};
 use crate::options::NAME_BYTES_MAX;
 
 /// Which rows pass.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Gate {
     /// Those that are newer than what is stored.
     Newer,

@@ -1,6 +1,6 @@
 //! The sink: applying, emptying, looking.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -120,30 +120,16 @@ async fn fence(meta: &Meta) -> Result<Option<Fenced>, SinkError> {
     Ok(Some(Fenced { epoch, numbers, collections: store.collections }))
 }
 
-/// The rows of each collection; of one key that came on two partitions only the highest version.
+/// The rows of each collection.
 fn by_collection<'r, 'b>(
     batch: &SinkBatch,
     rows: &'r [SinkRow<'b>],
     kinds: &'r BTreeMap<String, PointKind>,
 ) -> BTreeMap<&'r str, Vec<Row<'r, 'b>>> {
     let mut found: BTreeMap<&str, Vec<Row<'_, '_>>> = BTreeMap::new();
-    let mut seen: HashMap<(&str, &str), (&str, usize)> = HashMap::new();
     for row in rows {
         let Some(kind) = kinds.get(&batch.parts[row.part].entity.name) else { continue };
-        let some = found.entry(&kind.collection).or_default();
-        let place = (kind.collection.as_str(), some.len());
-        match seen.entry((&kind.entity.name, &row.state.key)) {
-            std::collections::hash_map::Entry::Vacant(entry) => {
-                entry.insert(place);
-                some.push((row, kind));
-            }
-            std::collections::hash_map::Entry::Occupied(entry) => {
-                let known = &mut some[entry.get().1];
-                if known.0.state.version < row.state.version {
-                    known.0 = row;
-                }
-            }
-        }
+        found.entry(&kind.collection).or_default().push((row, kind));
     }
     found
 }

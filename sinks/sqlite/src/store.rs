@@ -17,7 +17,7 @@ use async_trait::async_trait;
 use rusqlite::{Connection, TransactionBehavior};
 use tidemark_log::sqlite::{ErrorClass, FileIdentity};
 use tidemark_log::{LogIdentity, Share, crash};
-use tidemark_sink_core::{Applied, KeyOrder, Role, Sink, SinkBatch, SinkError, SinkRow, StorePosition, StoreReport};
+use tidemark_sink_core::{Applied, KeyOrder, RejectedRow, Role, Sink, SinkBatch, SinkError, SinkRow, StorePosition, StoreReport};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
@@ -53,6 +53,11 @@ pub(crate) trait Adapter: Send + Sync + 'static {
     /// Statements that make what an empty store does better without while it is filled. Idempotent.
     fn postponed(&self) -> Vec<String> {
         Vec::new()
+    }
+
+    /// Whether rows cost more to make than to write (texts go to an embedder): then nothing is made that may have to be given up.
+    fn is_dear(&self) -> bool {
+        false
     }
 
     /// The tables whose rows `check` counts; while all are empty the store is.
@@ -192,7 +197,7 @@ impl Sink for SqliteSink {
 
     /// A page that many rows of one transaction change is written once.
     fn batches_per_write(&self) -> usize {
-        2
+        if self.adapter.is_dear() { 1 } else { 2 }
     }
 
     fn is_filling(&self) -> bool {
@@ -363,8 +368,8 @@ fn opened<'o>(open: &'o mut Option<Open>, path: &Path) -> Result<&'o mut Open, S
     if FileIdentity::of(path).ok() == Some(open.file) { Ok(open) } else { Err(gone(path)) }
 }
 
-/// One batch, one transaction. It takes the write lock only with its first write, so that a slow embedder holds up nobody; if
-/// another writer came between, SQLite refuses that write.
+/// One batch, one transaction. It takes the write lock only with its first write; if another writer came between, SQLite refuses
+/// that write.
 fn write(
     path: &Path,
     adapter: &dyn Adapter,
@@ -376,24 +381,23 @@ fn write(
     let transaction = open.connection.transaction()?;
     meta::expect_epoch(&transaction, path, open.epoch)?;
     let refreshing: Vec<bool> = batch.parts.iter().map(|part| meta::refreshing(&transaction, part)).collect::<Result<_, _>>()?;
+    let looked_through = if adapter.is_dear() { undecodable(order) } else { Vec::new() };
+    if !looked_through.is_empty() {
+        return Err(SinkError::Rejected(looked_through).into());
+    }
     let mut written = 0;
-    let mut refused = Vec::new();
     for piece in order.pieces(PIECE_ROWS) {
-        let rows = match order.decode(piece) {
-            // Nothing of the batch will be kept: the rest is looked through for more of the kind.
-            Err(mut undecodable) => {
-                refused.append(&mut undecodable);
-                continue;
-            }
-            Ok(_) if !refused.is_empty() => continue,
-            Ok(rows) => rows,
+        if abandoned() {
+            break;
+        }
+        let Ok(mut rows) = order.decode(piece) else {
+            // Nothing of the batch is kept: all that is wrong with it is told at once.
+            return Err(SinkError::Rejected(undecodable(order)).into());
         };
+        rows.sort_by_key(|row| refreshing[row.part]);
         for some in rows.chunk_by(|one, other| refreshing[one.part] == refreshing[other.part]) {
             written += adapter.write(&transaction, batch, some, refreshing[some[0].part])?;
         }
-    }
-    if !refused.is_empty() {
-        return Err(SinkError::Rejected(refused).into());
     }
     for part in &batch.parts {
         meta::move_position(&transaction, path, part)?;
@@ -406,6 +410,11 @@ fn write(
     transaction.commit()?;
     crash::point("sqlite.after-commit");
     Ok(written)
+}
+
+/// All records that do not decode.
+fn undecodable(order: &KeyOrder<'_>) -> Vec<RejectedRow> {
+    order.pieces(PIECE_ROWS).filter_map(|piece| order.decode(piece).err()).flatten().collect()
 }
 
 fn gone(path: &Path) -> SinkError {

@@ -193,6 +193,10 @@ impl Adapter for Vector {
         Ok(written)
     }
 
+    fn is_dear(&self) -> bool {
+        true
+    }
+
     fn tables(&self) -> Vec<String> {
         vec!["point".to_owned()]
     }

@@ -50,6 +50,16 @@ fn partitions_of_an_entity_are_one_run_of_keys() {
 }
 
 #[test]
+fn a_record_under_another_key_than_its_own_is_refused() {
+    let mut batch = batch(&[("A", 1)]);
+    let mut records = RecordBatch::default();
+    records.push(0, 0, b"B", batch.parts[0].records.get(0).value);
+    batch.parts[0].records = Arc::new(records);
+    let refused = batch.collapse().unwrap_err();
+    assert!(refused[0].key == "B" && refused[0].detail.contains("it holds the key A"), "{refused:?}");
+}
+
+#[test]
 fn pieces_hold_one_entity_each_and_all_versions_of_a_key() {
     let fixture = Fixture::new(Catalog::built_in());
     let mut batch = batch(&[("A", 1), ("B", 2), ("B", 3), ("B", 4), ("C", 5), ("D", 6)]);
