@@ -18,7 +18,12 @@ use tidemark_tests::wait;
 
 const ROLES: [&str; 4] = ["relational", "graph", "vector", "analytics"];
 
-/// More than one batch of customers, and of every kind of change something.
+/// So that a store that takes two batches at once can be half filled with [`put_files`].
+fn in_several_batches(place: &mut Place) {
+    place.set("TIDEMARK__BATCH__RECORDS_MAX", "1000");
+}
+
+/// Many customers, and of every kind of change something.
 fn put_files(place: &Place) {
     let initial: Vec<_> = (1..=9_000).map(|number| customer(number, "张")).collect();
     place.put("initial/institutions/BJ-HA-001/customers.json", serde_json::Value::from(initial).to_string());
@@ -146,6 +151,7 @@ const POINTS: [&str; 4] = ["replay.after-intent", "replay.after-reset", "replay.
 #[test]
 fn killed_half_way_it_is_finished_by_the_next_start() {
     let mut place = Place::with_binary(binary::with_crash_points());
+    in_several_batches(&mut place);
     put_files(&place);
     place.once();
     let expected: BTreeMap<&str, Dump> = ROLES.into_iter().map(|role| (role, fresh(&mut place, role))).collect();
@@ -179,6 +185,7 @@ fn killed_half_way_it_is_finished_by_the_next_start() {
 #[test]
 fn a_running_sink_that_is_killed_leaves_it_to_the_next() {
     let mut place = Place::with_binary(binary::with_crash_points());
+    in_several_batches(&mut place);
     put_files(&place);
     place.once();
     let expected = fresh(&mut place, "graph");
