@@ -14,6 +14,7 @@ use async_trait::async_trait;
 use futures::future::try_join;
 use tidemark_log::{Append, Assignment, Membership, Share, crash};
 use tidemark_schemas::codec::{DecodeError, decode_state};
+use tidemark_sink_core::batch::UNDECODABLE;
 use tidemark_sink_core::{Applied, RejectedRow, Sink, SinkBatch, SinkError, StorePosition, TopicBatch};
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -110,17 +111,19 @@ impl<'p> SinkStage<'p> {
         }
     }
 
-    /// Whether a row was refused only because its writer's schema was not known yet, and now is.
+    /// Whether a row was refused only because its writer's schema was not known yet, and now is, whichever stage has learnt it.
     async fn learn_schemas(&mut self, batch: &SinkBatch, rows: &[RejectedRow]) -> Result<bool, Failure> {
         let mut learnt = false;
         for row in rows {
             let Some((part, value)) = find(batch, row) else { continue };
-            let Err(DecodeError::UnknownSchema(fingerprint)) = decode_state(&batch.catalog, &part.entity, value) else {
-                continue;
+            let fingerprint = match decode_state(&batch.catalog, &part.entity, value) {
+                Ok(state) => {
+                    learnt |= row.reason == UNDECODABLE && state.key == row.key;
+                    continue;
+                }
+                Err(DecodeError::UnknownSchema(fingerprint)) if !self.schemas_tried.contains(&fingerprint) => fingerprint,
+                Err(_) => continue,
             };
-            if self.schemas_tried.contains(&fingerprint) {
-                continue;
-            }
             learnt |= schemas::learn(self.pipeline, fingerprint).await?;
             self.schemas_tried.insert(fingerprint);
         }

@@ -15,7 +15,8 @@ use tidemark_pipelines::engine::BatchLimits;
 use tidemark_pipelines::status::StageState;
 use tidemark_schemas::Catalog;
 use tidemark_schemas::codec::{decode_change, encode_change};
-use tidemark_sink_core::{Role, SinkError};
+use tidemark_sink_core::batch::UNDECODABLE;
+use tidemark_sink_core::{RejectedRow, Role, SinkBatch, SinkError};
 
 fn row(code: &str, a: &str) -> serde_json::Value {
     json!({"code": code, "name": "n", "a": a})
@@ -228,6 +229,43 @@ fn later_catalog() -> Arc<Catalog> {
     );
     assert_ne!(later, thing::THING);
     Arc::new(Catalog::with_files(&[("thing.avsc".to_owned(), later)]).unwrap())
+}
+
+/// Refuses its first row as undecodable, as if its schema had been learnt by another stage just after.
+struct LearntElsewhere(bool);
+
+impl Hindrance for LearntElsewhere {
+    fn refuse(&mut self, batch: &SinkBatch) -> Vec<RejectedRow> {
+        if std::mem::replace(&mut self.0, true) {
+            return Vec::new();
+        }
+        let (part, record) = (&batch.parts[0], batch.parts[0].records.get(0));
+        vec![RejectedRow {
+            entity: part.entity.name.clone(),
+            position: (part.partition, record.offset),
+            key: String::from_utf8(record.key.to_vec()).unwrap(),
+            reason: UNDECODABLE.to_owned(),
+            detail: "written by an unknown schema".to_owned(),
+        }]
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_row_whose_schema_another_stage_has_learnt_since_is_tried_again() {
+    let (place, content) = (Place::new().await, Arc::default());
+    place.publish(&[insert("file", row("A", "1"))]).await;
+    let sink = place.sink(Role::Relational, &content).hindered(LearntElsewhere(false));
+    let test = async {
+        assert!(place.pipeline.caught_up(&["fold", "sink.relational"]).await.unwrap());
+        place.pipeline.shutdown.cancel();
+    };
+    futures::join!(
+        place.pipeline.run_fold(place.cache.path().join("state"), BatchLimits::FOLD),
+        place.pipeline.run_sink(Box::new(sink), BatchLimits::SINK),
+        test,
+    );
+    assert_eq!(value_of(&content, "A").as_deref(), Some("1"));
+    assert_eq!(dead_letters::list(&*place.log, &place.pipeline.topics).await.unwrap(), []);
 }
 
 #[tokio::test(start_paused = true)]

@@ -42,6 +42,11 @@ pub(crate) trait Hindrance: Send + Sync {
     /// Before a batch is applied, as long as it likes.
     async fn apply(&mut self) {}
 
+    /// Rows that the store refuses.
+    fn refuse(&mut self, _batch: &SinkBatch) -> Vec<RejectedRow> {
+        Vec::new()
+    }
+
     /// Whether the store says that it is being filled.
     fn is_filling(&self) -> bool {
         false
@@ -148,7 +153,8 @@ impl Sink for MemorySink {
         if fault == Fault::Before {
             return Err(self.unavailable());
         }
-        let refused = self.refused(batch);
+        let mut refused = self.refused(batch);
+        refused.extend(self.hindrance.refuse(batch));
         if !refused.is_empty() {
             return Err(SinkError::Rejected(refused));
         }

@@ -18,6 +18,8 @@ use crate::port::RejectedRow;
 
 /// What the key of a control record begins with.
 const CONTROL_PREFIX: &[u8] = b"#control|";
+/// The reason why a record that does not decode is refused.
+pub const UNDECODABLE: &str = "undecodable";
 
 /// State records of one partition of one entity.
 #[derive(Debug, Clone)]
@@ -236,7 +238,7 @@ fn undecodable(part: &TopicBatch, record: RecordRef<'_>, problem: &str) -> Rejec
         entity: part.entity.name.clone(),
         position: (part.partition, record.offset),
         key: String::from_utf8_lossy(record.key).into_owned(),
-        reason: "undecodable".to_owned(),
+        reason: UNDECODABLE.to_owned(),
         detail: format!(
             "state record of {} at partition {}, offset {}: {problem}; correct the record at its source, or start a version \
              of tidemark that knows its schema and redrive the dead letter",

@@ -390,9 +390,14 @@ fn write(
         if abandoned() {
             break;
         }
-        let Ok(mut rows) = order.decode(piece) else {
-            // Nothing of the batch is kept: all that is wrong with it is told at once.
-            return Err(SinkError::Rejected(undecodable(order)).into());
+        let mut rows = match order.decode(piece) {
+            Ok(rows) => rows,
+            Err(refused) => {
+                // Nothing of the batch is kept: all that is wrong with it is told at once. It may be nothing any more, where another
+                // stage has learnt a schema since; the engine sees to that.
+                let all = undecodable(order);
+                return Err(SinkError::Rejected(if all.is_empty() { refused } else { all }).into());
+            }
         };
         rows.sort_by_key(|row| refreshing[row.part]);
         for some in rows.chunk_by(|one, other| refreshing[one.part] == refreshing[other.part]) {
