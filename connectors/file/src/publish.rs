@@ -127,6 +127,11 @@ impl Publication {
         let wanted = |index: u64, only: &mut Option<Retried>| index >= next && only.as_mut().is_none_or(|only| only.takes(index));
         match self.splitter.next_event()? {
             Event::Envelope { .. } => Ok(true),
+            // Numbers from here on are the next claim's.
+            Event::TooLarge { index, .. } | Event::Record { index, .. } if index >= self.claim.numbers => {
+                self.claim.changed = true;
+                Ok(false)
+            }
             Event::End => {
                 let (sha256, _) = self.splitter.digest();
                 self.claim.changed |= hex(&sha256) != self.claim.sha256;

@@ -174,7 +174,7 @@ impl FileConnector {
         if self.unarchived.iter().any(|settlement| aside(&settlement.claim)) {
             return true;
         }
-        if !candidate.is_initial() || (self.again() && !self.read_again.contains(&candidate.path)) {
+        if !candidate.is_initial() || (self.again(&candidate.path) && !self.read_again.contains(&candidate.path)) {
             return false;
         }
         let derivation = self.derivation(candidate);
@@ -262,7 +262,7 @@ impl FileConnector {
             Ok(envelope) => envelope,
             Err(problem) => return self.fail(candidate, sha256, problem).await,
         };
-        let again = self.again();
+        let again = self.again(&candidate.path);
         let mut claim = self.draft(&candidate, sha256, inspected.records)?;
         claim.envelope = envelope;
         claim.counts.notes = inspected.notes;

@@ -8,6 +8,7 @@ use tidemark_log::Append;
 
 use super::FileConnector;
 use crate::ledger::{ScanAnswer, answer_key};
+use crate::options::Selection;
 use crate::retention;
 use crate::settle::SettleError;
 use crate::stats::Statistics;
@@ -52,11 +53,11 @@ impl FileConnector {
         }
     }
 
-    /// Whether what is known is read all the same.
-    pub(super) fn again(&self) -> bool {
-        let asked =
-            || self.requests.keys().filter_map(|id| self.ledger.requests().get(id)).any(|request| request.selection.again);
-        self.options.selection.again || asked()
+    /// Whether the file is read all the same though it is known: whoever insists does so on what they selected.
+    pub(super) fn again(&self, path: &str) -> bool {
+        let insists = |selection: &Selection| selection.again && selection.takes(path);
+        let asked = || self.requests.keys().filter_map(|id| self.ledger.requests().get(id));
+        insists(&self.options.selection) || asked().any(|request| insists(&request.selection))
     }
 
     async fn answer_requests(&mut self) -> Result<(), ConnectorError> {

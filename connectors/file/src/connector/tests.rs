@@ -331,6 +331,27 @@ async fn a_file_that_changes_while_it_is_read_is_read_again() {
 }
 
 #[tokio::test]
+async fn a_file_that_gets_more_records_while_it_is_read_is_read_again() {
+    let mut shop = Shop::new().await;
+    let path = format!("{PENDING}/customers_add.json");
+    let data: Vec<Value> = (0..30_000).map(customer).collect();
+    shop.drop_file(&path, envelope("INSERT", &data[..20_000]));
+    while shop.connector.counts().published == 0 {
+        shop.connector.step().await.unwrap();
+    }
+    // In place: what is open sees the records behind those that it has a number for.
+    fs::write(shop.path(&path), envelope("INSERT", &data)).unwrap();
+    let statistics = shop.run().await;
+    assert_eq!(statistics.errors, 0, "{statistics}");
+    let result = shop.result(&format!("{PROCESSED}/customers_add.json"));
+    assert_eq!((result["read"].as_u64(), result["inserted"].as_u64()), (Some(30_000), Some(10_000)), "{result}");
+    assert!(shop.row("customer", "BJ-HA-001-C29999").is_some());
+    shop.drop_file(&format!("{PENDING}/customers_2.json"), envelope("INSERT", &[customer(77_777)]));
+    shop.run().await;
+    assert!(shop.row("customer", "BJ-HA-001-C77777").is_some(), "the next file has numbers of its own");
+}
+
+#[tokio::test]
 async fn a_place_that_cannot_be_written_delays_only_its_files() {
     let mut shop = Shop::new().await;
     // A file where the folder should be: as good as read-only, also for root.
@@ -370,6 +391,26 @@ async fn a_full_disk_pauses_intake_with_a_remedy() {
     shop.restart().await;
     shop.run().await;
     assert_eq!(shop.fold.numbers.len(), 1);
+}
+
+#[tokio::test]
+async fn who_insists_does_so_on_what_they_selected() {
+    let mut shop = Shop::new().await;
+    shop.drop_file("initial/common/institutions.json", r#"[{"institution_code": "A", "name": "a"}]"#);
+    for day in ["2026-01-15", "2026-01-16"] {
+        shop.drop_file(&format!("incremental/pending/{day}/customers_add.json"), envelope("INSERT", &[customer(1)]));
+    }
+    shop.run().await;
+    let published = shop.fold.numbers.len();
+    for day in ["2026-01-15", "2026-01-16"] {
+        shop.drop_file(&format!("incremental/pending/{day}/customers_add.json"), envelope("INSERT", &[customer(1)]));
+    }
+    let mut append = Append::default();
+    let part = Part::Incremental { date: Some("2026-01-16".to_owned()) };
+    progress::put(&mut append, &shop.topics, &request_key("7"), &ScanRequest { selection: Selection { part, again: true } });
+    shop.log.append(append).await.unwrap();
+    shop.run().await;
+    assert_eq!(shop.fold.numbers.len(), published + 1, "neither the other day's repeat nor what lies in initial/");
 }
 
 #[tokio::test]
