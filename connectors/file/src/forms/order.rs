@@ -260,11 +260,11 @@ fn item<'r>(
     );
     let too_large = || Problem::new("bad_amount", format!("`{path}`: quantity × unit_price is too large"));
     let gross = Decimal::from(quantity).checked_mul(price).ok_or_else(too_large)?;
+    let gross = bounded(gross, &format!("{path}: quantity × unit_price"))?;
     if let Cell::Decimal(rate) = line[plan.line.discount_rate] {
         let expected = gross.checked_mul(rate).ok_or_else(too_large)?;
         hold(&format!("{path}: quantity × unit_price × discount"), expected, "actual_price", net)?;
     }
-    bounded(gross, &format!("{path}: quantity × unit_price"))?;
     line[plan.line.discount_amount] = Cell::Decimal(bounded(gross - net, &format!("{path}: the discount"))?);
     Ok((line, gross, net))
 }
@@ -294,7 +294,7 @@ fn amount(plan: &OrderPlan, draft: &Draft<'_>, position: usize, part: OrderPart)
 }
 
 fn hold(left: &str, computed: Decimal, right: &str, given: Decimal) -> Result<(), Problem> {
-    if (computed - given).abs() <= TOLERANCE {
+    if computed.checked_sub(given).is_some_and(|difference| difference.abs() <= TOLERANCE) {
         return Ok(());
     }
     Err(Problem::new("amount_mismatch", format!("{left} is {}, but {right} is {given}", computed.normalize())))

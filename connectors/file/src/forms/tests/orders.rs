@@ -154,6 +154,11 @@ fn amounts_that_are_worked_out_have_no_more_digits_than_given_ones() {
     let judged = |text: &str| reason("consumption_records.json", Operation::Insert, HOME, text);
     // the order's gross amount
     assert_eq!(judged(&order(&[(LARGEST, "0.00"), (LARGEST, "0.00")], "0.00")), "bad_amount");
+    // a product that decimals can hold, and its difference to what was paid not
+    let item = r#"{"item_type": "project", "item_code": "PRJ-001", "quantity": 7922816251426, "discount": 1,
+        "unit_price": 9999999999999999.99, "actual_price": -9999999999999999.99}"#;
+    let head = r#""order_number": "BJ-HA-001-ORD-20260115-0001", "customer_code": "BJ-HA-001-C0001", "order_date": "2026-01-15""#;
+    assert_eq!(judged(&format!(r#"{{{head}, "items": [{item}], "total_amount": 0}}"#)), "bad_amount");
     // the line's discount
     assert_eq!(judged(&order(&[(LARGEST, "-9999999999999999.00")], "-9999999999999999.00")), "bad_amount");
 }
