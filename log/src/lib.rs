@@ -21,7 +21,7 @@ pub mod topics;
 
 pub use membership::{Assignment, Membership};
 pub use port::{Bounds, ConsumerPosition, Log, LogError, LogIdentity, ReadLimit, Retention, TopicSchema, TopicSpec};
-pub use record::{Append, RecordBatch, RecordRef};
+pub use record::{Append, RECORD_BYTES_MAX, RecordBatch, RecordRef};
 pub use share::Share;
 pub use topics::Topics;
 

@@ -15,6 +15,7 @@
 
 mod file;
 mod index;
+mod overlay;
 
 use std::path::{Path, PathBuf};
 
@@ -22,6 +23,7 @@ use tidemark_log::LogIdentity;
 
 use file::{Entry, Frame, Next, StateFile};
 use index::{Index, Slot};
+pub use overlay::{Overlay, Overlays};
 
 /// Below this many bytes the file is not written anew, however much of it is superseded: it would save nothing worth having.
 const COMPACT_BYTES_MIN: u64 = 64 << 20;
@@ -82,9 +84,12 @@ pub fn entity_seed(entity: &str) -> u64 {
     xxhash_rust::xxh3::xxh3_64(entity.as_bytes())
 }
 
+/// The bits of a hash that count: in tests so few that keys share them, which must make no difference.
+const HASH_BITS: u64 = if cfg!(test) { 0b111 << 40 } else { u64::MAX };
+
 /// The hash of a key of the entity with this seed.
 pub fn key_hash(seed: u64, key: &[u8]) -> u64 {
-    xxhash_rust::xxh3::xxh3_64_with_seed(key, seed)
+    xxhash_rust::xxh3::xxh3_64_with_seed(key, seed) & HASH_BITS
 }
 
 /// The log that the cache in `directory` belongs to; nothing when there is none that can be read.
@@ -150,16 +155,15 @@ impl Cache {
     /// Takes in what one batch wrote, and how far the state topics then reach. Call it only after the log has committed, and
     /// only when every key was looked up before ([`Cache::get`] finds out whose a place is); else [`Cache::put_unseen`].
     pub fn put(&mut self, overlay: &Overlay, reached: &[Reached]) -> Result<(), CacheError> {
-        let frame = self.file.append(&overlay.entries, reached)?;
-        // Two new keys of the batch with one hash: neither place is known yet.
-        let seen = if overlay.collided { Seen::Never } else { Seen::Before };
+        let frame = self.file.append(overlay.entries(), reached)?;
+        let seen = if overlay.is_collided() { Seen::Never } else { Seen::Before };
         self.learn(&frame, &seen)?;
         self.compact_if_worth_it()
     }
 
     /// The same for keys that nobody looked up.
     pub fn put_unseen(&mut self, overlay: &Overlay, reached: &[Reached]) -> Result<(), CacheError> {
-        let frame = self.file.append(&overlay.entries, reached)?;
+        let frame = self.file.append(overlay.entries(), reached)?;
         self.learn(&frame, &Seen::Never)?;
         self.compact_if_worth_it()
     }
@@ -205,6 +209,7 @@ impl Cache {
     fn compact(&mut self) -> Result<(), CacheError> {
         let mut fresh = self.file.create_beside()?;
         let mut index = Index::default();
+        index.collides_as(&self.index);
         let mut entries = Entries::default();
         let mut bytes_live = 0;
         self.file.rewind();
@@ -262,75 +267,16 @@ impl Entries {
         self.payload.len() - value.len()..self.payload.len()
     }
 
+    fn at(&self, range: &std::ops::Range<usize>) -> &[u8] {
+        &self.payload[range.clone()]
+    }
+
     fn bytes(&self) -> usize {
         self.payload.len()
     }
 
     fn clear(&mut self) {
         self.payload.clear();
-    }
-}
-
-/// What a batch wrote and the cache does not know yet: looked up before it.
-#[derive(Debug, Default)]
-pub struct Overlay {
-    entries: Entries,
-    places: Vec<Place>,
-    by_hash: std::collections::HashMap<u64, u32, index::HashIsKey>,
-    /// Two of its keys have one hash.
-    collided: bool,
-}
-
-#[derive(Debug)]
-struct Place {
-    seed: u64,
-    key: std::ops::Range<usize>,
-    value: std::ops::Range<usize>,
-    /// Another key with the same hash, or the same key's older value.
-    previous: Option<u32>,
-}
-
-impl Overlay {
-    /// The last value that the batch gave to a key.
-    pub fn get(&self, seed: u64, key: &[u8]) -> Option<&[u8]> {
-        let mut next = self.by_hash.get(&key_hash(seed, key)).copied();
-        while let Some(number) = next {
-            let place = &self.places[number as usize];
-            if place.seed == seed && self.entries.payload[place.key.clone()] == *key {
-                return Some(&self.entries.payload[place.value.clone()]);
-            }
-            next = place.previous;
-        }
-        None
-    }
-
-    /// Gives a key a value.
-    pub fn put(&mut self, seed: u64, key: &[u8], value: &[u8]) {
-        let value = self.entries.push(seed, key, value);
-        let number = u32::try_from(self.places.len()).expect("a batch is bounded far below 2^32 records");
-        let previous = self.by_hash.insert(key_hash(seed, key), number);
-        if let Some(other) = previous.map(|number| &self.places[number as usize]) {
-            self.collided |= other.seed != seed || self.entries.payload[other.key.clone()] != *key;
-        }
-        self.places.push(Place { seed, key: value.start - key.len()..value.start, value, previous });
-    }
-
-    /// Forgets everything and keeps the room.
-    pub fn clear(&mut self) {
-        self.entries.clear();
-        self.places.clear();
-        self.by_hash.clear();
-        self.collided = false;
-    }
-
-    /// Bytes of its entries.
-    pub fn bytes(&self) -> usize {
-        self.entries.bytes()
-    }
-
-    /// Whether nothing was written.
-    pub fn is_empty(&self) -> bool {
-        self.places.is_empty()
     }
 }
 

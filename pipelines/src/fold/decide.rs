@@ -40,7 +40,7 @@ pub enum Kind {
     },
     /// It cannot be applied.
     Rejected {
-        /// Short code: `unknown_key`, `required_null`.
+        /// Short code: `unknown_key`, `required_null`, `row_too_large`.
         reason: &'static str,
         /// For a person; names the key and fields, no other value.
         detail: String,

@@ -83,7 +83,7 @@ impl Ledger {
                 self.batch += 1;
                 *self.receipt(claim, partition) = receipt;
             }
-            self.settle();
+            self.written();
             offset = next;
         }
     }
@@ -135,8 +135,8 @@ impl Ledger {
         &mut counts.receipt
     }
 
-    /// Puts everything that the batch changed into its transaction.
-    pub(super) fn write(&self, append: &mut Append, topics: &Topics, cursors: &Cursors) {
+    /// Puts everything that the batch changed into its transaction; what is changed from here on belongs to the next one.
+    pub(super) fn write(&mut self, append: &mut Append, topics: &Topics, cursors: &Cursors) {
         for (marks, cursor) in self.marks.iter().zip(&cursors.list) {
             for (source, mark) in marks.iter().filter(|(_, mark)| mark.dirty) {
                 let key = progress::mark_key(source, &cursor.topic, cursor.partition);
@@ -152,10 +152,10 @@ impl Ledger {
                 put(append, topics, &receipt_key(claim, counts.partition), &counts.receipt);
             }
         }
+        self.written();
     }
 
-    /// The batch is committed.
-    pub(super) fn settle(&mut self) {
+    fn written(&mut self) {
         self.batch += 1;
         for mark in self.marks.iter_mut().flat_map(BTreeMap::values_mut) {
             mark.dirty = false;

@@ -3,8 +3,9 @@
 //! A stage that has all partitions is one such unit; where workers share them, each partition number is one ([`super::shared`]).
 //!
 //! Guarantees: states, receipts, rejections, marks, dead letters and the fold's positions are one append, so a batch counts once
-//! or not at all. What a batch did lives in an overlay and enters the cache only after the commit.
-//! On failure, also where the outcome is unknown: overlay, marks and counts in memory are dropped, the committed positions are
+//! or not at all. What a batch did lives in an overlay and enters the cache only after the commit. While a batch is committed the
+//! next one is read and decided upon it, and appended only when the first is in the log.
+//! On failure, also where the outcome is unknown: overlays, marks and counts in memory are dropped, the committed positions are
 //! read again, and the cache is brought up to the state topics. Relies on being the only writer of states of its partitions (the
 //! engine's stage lock, or the log's fencing by partition number).
 
@@ -18,7 +19,7 @@ use futures::future::join;
 use tidemark_log::{Append, ConsumerPosition, Share, crash};
 use tokio::time::Instant;
 
-use super::cache::{Cache, CacheError, Overlay, Reached, entity_seed};
+use super::cache::{Cache, CacheError, Overlay, Overlays, Reached, entity_seed};
 use super::ledger::Ledger;
 use crate::engine::cursors::{Cursors, Part, Side};
 use crate::engine::failure::Failure;
@@ -51,13 +52,29 @@ struct Running {
     places: Vec<Place>,
     ledger: Ledger,
     cache: Cache,
-    overlay: Overlay,
+    overlays: Overlays,
 }
 
 /// What belongs to a cursor.
 struct Place {
     state_topic: Arc<str>,
     seed: u64,
+}
+
+/// What the next batch came to.
+enum Next {
+    /// It is decided, and its append complete.
+    Decided(Box<Decided>),
+    /// Nothing is there.
+    Nothing,
+    /// A schema was looked for: the batch is decided anew from the committed positions.
+    Again,
+}
+
+struct Decided {
+    batch: Batch,
+    parts: Vec<Part>,
+    started: Instant,
 }
 
 impl FoldUnit {
@@ -94,7 +111,7 @@ impl FoldUnit {
             seed: entity_seed(&cursor.entity.name),
         };
         let places = reading.list.iter().map(place).collect();
-        Ok(Running { reading, places, ledger, cache, overlay: Overlay::default() })
+        Ok(Running { reading, places, ledger, cache, overlays: Overlays::default() })
     }
 
     /// The cache, brought up to the ends of the state topics.
@@ -144,19 +161,29 @@ impl FoldUnit {
         error.into()
     }
 
-    /// Decides a batch; what comes of it is in the append, the overlay and the ledger.
-    async fn decide(&mut self, running: &mut Running, parts: &[Part]) -> Result<Option<Batch>, Failure> {
-        let generation = self.pipeline.log.identity();
+    /// Reads the next batch and decides it, upon those before it whether they are committed yet or not.
+    async fn next(&mut self, running: &mut Running, session: &mut Session) -> Result<Next, Failure> {
+        let parts = running.reading.gather(&*self.pipeline.log, self.limits).await?;
+        session.report.queued(&parts);
+        if parts.is_empty() {
+            return Ok(Next::Nothing);
+        }
+        session.report.read(&parts);
+        let started = Instant::now();
+        let identity = self.pipeline.log.identity();
         let decided = in_place(|| {
             let mut batch = Batch::default();
-            batch.decide(&self.pipeline, running, parts, generation, &self.schemas_tried).map(|()| batch)
+            batch.decide(&self.pipeline, running, &parts, identity, &self.schemas_tried)?;
+            running.ledger.write(&mut batch.append, &self.pipeline.topics, &running.reading);
+            put_positions(&mut batch.append, &running.reading, &parts);
+            Ok(batch)
         });
         match decided {
-            Ok(batch) => Ok(Some(batch)),
+            Ok(batch) => Ok(Next::Decided(Box::new(Decided { batch, parts, started }))),
             Err(Stopped::UnknownSchema(fingerprint)) => {
                 schemas::learn(&self.pipeline, fingerprint).await?;
                 self.schemas_tried.insert(fingerprint);
-                Ok(None)
+                Ok(Next::Again)
             }
             Err(Stopped::Cache(error)) => Err(self.cache_failed(error)),
             Err(Stopped::Failed(failure)) => Err(failure),
@@ -169,43 +196,42 @@ impl FoldUnit {
         let mut appended = log.appended();
         let mut committed = running.reading.positions();
         session.report.stands_at(committed.clone());
-        let mut ahead = Vec::new();
+        // Seen before it is read, here and below: what is appended in between wakes the wait at once.
+        appended.borrow_and_update();
+        let mut next = self.next(running, session).await?;
         loop {
             if pipeline.shutdown.is_cancelled() {
                 return Ok(End::Shutdown);
             }
-            // Seen before it is read: what is appended in between wakes the wait below at once.
-            appended.borrow_and_update();
-            let parts = match std::mem::take(&mut ahead) {
-                parts if parts.is_empty() => running.reading.gather(&*log, self.limits).await?,
-                parts => parts,
-            };
-            if parts.is_empty() {
-                session.quiet();
-                tokio::select! {
-                    biased;
-                    () = pipeline.shutdown.cancelled() => return Ok(End::Shutdown),
-                    _ = appended.changed() => {}
+            let Decided { mut batch, parts, started } = match next {
+                Next::Decided(decided) => *decided,
+                Next::Again => return Ok(End::Again),
+                Next::Nothing => {
+                    session.quiet();
+                    tokio::select! {
+                        biased;
+                        () = pipeline.shutdown.cancelled() => return Ok(End::Shutdown),
+                        _ = appended.changed() => {}
+                    }
+                    appended.borrow_and_update();
+                    next = self.next(running, session).await?;
+                    continue;
                 }
-                continue;
-            }
-            session.report.read(&parts);
+            };
             session.report.lag(&*log, &committed).await;
-            let started = Instant::now();
-            let Some(mut batch) = self.decide(running, &parts).await? else { return Ok(End::Again) };
-            running.ledger.write(&mut batch.append, &pipeline.topics, &running.reading);
-            put_positions(&mut batch.append, &running.reading, &parts);
-            let append = std::mem::take(&mut batch.append);
             crash::point("fold.before-append");
-            let (offsets, read) = join(log.append(append), running.reading.gather(&*log, self.limits)).await;
+            let append = std::mem::take(&mut batch.append);
+            running.overlays.send();
+            appended.borrow_and_update();
+            let (offsets, following) = join(log.append(append), self.next(running, session)).await;
             let reached = batch.reached(&running.reading, &offsets?);
             crash::point("fold.after-append");
             if !reached.is_empty() {
-                in_place(|| running.cache.put(&running.overlay, &reached)).map_err(|error| self.cache_failed(error))?;
+                let taken_in = in_place(|| running.cache.put(running.overlays.committing(), &reached));
+                taken_in.map_err(|error| self.cache_failed(error))?;
             }
             crash::point("fold.after-cache");
-            running.overlay.clear();
-            running.ledger.settle();
+            running.overlays.settle();
             for part in &parts {
                 committed[part.cursor].2 = part.next;
             }
@@ -213,8 +239,7 @@ impl FoldUnit {
             session.report.applied(batch.decided - batch.rejected, batch.rejected, started.elapsed());
             session.report.dead_letters(batch.dead_letters);
             session.report.stands_at(committed.clone());
-            ahead = read?;
-            session.report.queued(&ahead);
+            next = following?;
         }
     }
 }

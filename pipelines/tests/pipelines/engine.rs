@@ -9,7 +9,7 @@ use crate::thing::{self, Spec, delete, insert, listed, update};
 use serde_json::json;
 use tidemark_connector_core::progress::load_topic;
 use tidemark_connector_core::receipt::{Decided, Receipt};
-use tidemark_log::{Append, Log, LogIdentity, ReadLimit, Topics};
+use tidemark_log::{Append, Log, LogIdentity, RECORD_BYTES_MAX, ReadLimit, Topics};
 use tidemark_pipelines::dead_letters::{self, DeadLetterError, RedriveError};
 use tidemark_pipelines::engine::BatchLimits;
 use tidemark_pipelines::status::StageState;
@@ -53,6 +53,22 @@ async fn a_repeated_rejection_after_a_crash_counts_once() {
     let rejections = load_topic(&*place.log, &place.pipeline.topics.receipts, "file-1|0|").await.unwrap();
     assert_eq!(rejections.keys().collect::<Vec<_>>(), ["file-1|0|1", "file-1|0|2"]);
     assert_eq!(dead_letters::list(&*place.log, &place.pipeline.topics).await.unwrap(), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_that_would_outgrow_the_log_is_rejected_and_holds_nothing_up() {
+    let place = Place::new().await;
+    let content = Arc::default();
+    let long = "x".repeat(RECORD_BYTES_MAX * 3 / 5);
+    let grow = update("file", json!({"code": "K", "name": long}), &["name"]);
+    let claim = [insert("file", json!({"code": "K", "name": "n", "a": long})), grow, insert("file", row("L", "1"))].map(of_claim);
+    place.publish(&claim).await;
+    place.drain(Role::Relational, &content).await;
+    let decided = Decided { inserted: 2, rejected: 1, ..Decided::default() };
+    assert_eq!(receipt(&place).await, Receipt { decided, left_deleted: 0 });
+    let rejections = load_topic(&*place.log, &place.pipeline.topics.receipts, "file-1|0|").await.unwrap();
+    assert!(rejections["file-1|0|1"].contains("row_too_large"), "{rejections:?}");
+    assert_eq!((value_of(&content, "K"), value_of(&content, "L").as_deref()), (Some(long), Some("1")));
 }
 
 #[tokio::test(start_paused = true)]

@@ -67,6 +67,11 @@ impl Index {
         self.collisions.insert(hash);
     }
 
+    /// What was said of the hashes of an index that this one takes the place of: keys may be looked up before, and put in after it.
+    pub(super) fn collides_as(&mut self, former: &Self) {
+        self.collisions.extend(&former.collisions);
+    }
+
     /// Whether that was ever said of this hash.
     pub(super) fn is_collided(&self, hash: u64) -> bool {
         !self.collisions.is_empty() && self.collisions.contains(&hash)

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use tidemark_connector_core::receipt::Rejection;
-use tidemark_log::{Append, LogIdentity, RecordRef};
+use tidemark_log::{Append, LogIdentity, RECORD_BYTES_MAX, RecordRef};
 use tidemark_schemas::Change;
 use tidemark_schemas::codec::{DecodeError, decode_change, decode_state, encode_state};
 
@@ -16,7 +16,7 @@ use crate::fold::cache::CacheError;
 use crate::fold::decide::{Kind, Origin, decide};
 use crate::fold::ledger::put_rejection;
 
-/// What comes of a batch, but for what is in the overlay and the ledger.
+/// What comes of a batch, but for what is in the overlays and the ledger.
 #[derive(Default)]
 pub(super) struct Batch {
     pub(super) append: Append,
@@ -82,7 +82,7 @@ impl Batch {
         if !running.ledger.raise(cursor_index, &change.source, change.source_seq) {
             return Ok(());
         }
-        let bytes = match running.overlay.get(place.seed, record.key) {
+        let bytes = match running.overlays.get(place.seed, record.key) {
             Some(bytes) => Some(bytes),
             None => running.cache.get(place.seed, record.key, &mut self.read_buffer).map_err(Stopped::Cache)?,
         };
@@ -98,9 +98,16 @@ impl Batch {
         if let Some(state) = &outcome.state {
             encode_state(&cursor.entity, state, &mut self.state_bytes);
         }
-        let kind = outcome.kind;
+        let mut kind = outcome.kind;
+        let bytes = record.key.len() + self.state_bytes.len();
+        if bytes > RECORD_BYTES_MAX {
+            // The log would refuse the whole batch by it, each time anew.
+            self.state_bytes.clear();
+            let detail = format!("the record would have {bytes} bytes then; {RECORD_BYTES_MAX} is the most");
+            kind = Kind::Rejected { reason: "row_too_large", detail };
+        }
         if !self.state_bytes.is_empty() {
-            running.overlay.put(place.seed, record.key, &self.state_bytes);
+            running.overlays.put(place.seed, record.key, &self.state_bytes);
             let bytes = &self.state_bytes;
             self.append.record(&place.state_topic, cursor.partition, record.key, |out| out.extend_from_slice(bytes));
             self.last_state[cursor_index] = Some(self.append.len() - 1);
