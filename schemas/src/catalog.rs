@@ -1,7 +1,7 @@
 //! The catalog: all entities and vocabularies that a process knows.
 //!
-//! Guarantees: what a schema names exists (referenced entities, vocabularies), and a file name belongs to one entity; all
-//! problems of all files are reported at once. Writer schemas learnt from the log live behind a lock that only records of
+//! Guarantees: what a schema names exists (referenced entities, vocabularies), and the name of a file or of a list's table belongs
+//! to one entity; all problems of all files are reported at once. Writer schemas learnt from the log live behind a lock that only records of
 //! *other* writers touch; a record written by this build is decoded without it.
 
 use std::collections::HashMap;
@@ -11,7 +11,7 @@ use std::sync::{Arc, RwLock};
 use crate::attributes::Target;
 use crate::codec::resolve::Plan;
 use crate::compile;
-use crate::entity::{Entity, Field, FieldType, RecordType};
+use crate::entity::{Column, Entity, Field, FieldType, RecordType};
 use crate::vocabulary::Vocabulary;
 
 /// All entities and vocabularies, and the writer schemas learnt from the log.
@@ -80,6 +80,11 @@ impl Catalog {
     /// One entity.
     pub fn entity(&self, name: &str) -> Option<&Arc<Entity>> {
         self.entities.iter().find(|entity| entity.name == name)
+    }
+
+    /// Name of the table or view of a list's items: the item record's, where no entity has it. No two lists share one.
+    pub fn list_name(&self, entity: &Entity, column: &Column, item: &RecordType) -> String {
+        list_name(|name| self.entity(name).is_some(), entity, column, item)
     }
 
     /// All vocabularies, by name.
@@ -181,6 +186,7 @@ impl Loader {
         if self.problems.is_empty() {
             self.check_names();
             self.check_file_names();
+            self.check_list_names();
         }
         if !self.problems.is_empty() {
             return Err(self.problems);
@@ -221,6 +227,26 @@ impl Loader {
         self.problems.extend(problems);
     }
 
+    /// No two lists share a table, and none has an entity's.
+    fn check_list_names(&mut self) {
+        let is_entity = |name: &str| self.entities.iter().any(|(_, entity)| entity.name == name);
+        let mut owners: HashMap<String, &str> = HashMap::new();
+        let mut problems = Vec::new();
+        for (file, entity) in &self.entities {
+            for (column, item) in entity.lists() {
+                let name = list_name(is_entity, entity, column, item);
+                let other = if is_entity(&name) { Some(name.as_str()) } else { owners.insert(name.clone(), &entity.name) };
+                if let Some(other) = other {
+                    let (column, record) = (&column.name, &item.name);
+                    let problem =
+                        format!("{column}: its table `{name}` already is one of `{other}`; rename the record `{record}`");
+                    problems.push(SchemaError { file: file.clone(), problem });
+                }
+            }
+        }
+        self.problems.extend(problems);
+    }
+
     fn check_file_names(&mut self) {
         let mut owners: HashMap<&str, &str> = HashMap::new();
         let mut problems = Vec::new();
@@ -236,6 +262,10 @@ impl Loader {
         }
         self.problems.extend(problems);
     }
+}
+
+fn list_name(is_entity: impl Fn(&str) -> bool, entity: &Entity, column: &Column, item: &RecordType) -> String {
+    if is_entity(&item.name) { format!("{}_{}", entity.name, column.name) } else { item.name.clone() }
 }
 
 /// All fields of a record, also those inside nested records and arrays.

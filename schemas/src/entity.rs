@@ -201,6 +201,14 @@ impl Entity {
         self.tenant.as_ref().and_then(|path| path.get(row).as_text())
     }
 
+    /// The columns that are lists of records, each with its item's record.
+    pub fn lists(&self) -> impl Iterator<Item = (&Column, &Arc<RecordType>)> {
+        self.columns.iter().filter_map(|column| {
+            let FieldType::Array(items) = &self.field(column.number).kind else { return None };
+            if let FieldType::Record(item) = &**items { Some((column, item)) } else { None }
+        })
+    }
+
     /// The field with this number.
     pub fn field(&self, number: u32) -> &Field {
         fn find(record: &RecordType, number: u32) -> Option<&Field> {

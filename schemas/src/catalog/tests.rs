@@ -128,6 +128,29 @@ fn what_is_referenced_must_exist() {
 }
 
 #[test]
+fn the_table_of_a_list_belongs_to_one_entity() {
+    let with_list = |entity: &str, column: &str, record: &str| {
+        format!(
+            r#"{{"type": "record", "name": "{entity}", "tidemark": {{"title": "单", "key": "code"}}, "fields": [
+                {{"name": "code", "type": "string", "title": "代码"}},
+                {{"name": "{column}", "title": "行", "default": null, "type": ["null", {{"type": "array", "items": {{
+                    "type": "record", "name": "{record}", "fields": [
+                        {{"name": "note", "type": ["null", "string"], "default": null, "title": "备注"}}]}}}}]}}]}}"#
+        )
+    };
+    let (one, two) = (with_list("gift", "parts", "part"), with_list("bundle", "parts", "part"));
+    let found = problems(&[("gift.avsc", &one), ("bundle.avsc", &two)]);
+    assert_eq!(found, ["bundle.avsc: parts: its table `part` already is one of `gift`; rename the record `part`"]);
+    // The record has an entity's name, and what it is called by then is another's.
+    let (one, two) = (with_list("gift", "parts", "customer"), with_list("bundle", "lines", "gift_parts"));
+    assert_eq!(problems(&[("gift.avsc", &one), ("bundle.avsc", &two)]).len(), 1);
+    let catalog = Catalog::with_files(&files(&[("gift.avsc", &one)])).unwrap();
+    let gift = catalog.entity("gift").unwrap();
+    let names: Vec<String> = gift.lists().map(|(column, item)| catalog.list_name(gift, column, item)).collect();
+    assert_eq!(names, ["gift_parts"]);
+}
+
+#[test]
 fn a_file_name_belongs_to_one_entity() {
     let text = CAMPAIGN.replace(r#""title": "活动","#, r#""title": "活动", "file": {"names": ["customers"]},"#);
     let found = problems(&[("campaign.avsc", &text), ("channel.json", CHANNEL)]);

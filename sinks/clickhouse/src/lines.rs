@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use tidemark_schemas::entity::{FieldPath, FieldType, RecordType};
+use tidemark_schemas::entity::{FieldPath, RecordType};
 use tidemark_schemas::{Catalog, Cell, Entity};
 
 use crate::encoding::{Encoder, Refusal};
@@ -29,16 +29,13 @@ pub(crate) struct Lines {
 
 /// The lists of an entity.
 pub(crate) fn of(catalog: &Catalog, entity: &Entity) -> Vec<Lines> {
-    let mut lines: Vec<Lines> = Vec::new();
-    for column in &entity.columns {
-        let FieldType::Array(items) = &entity.field(column.number).kind else { continue };
-        let FieldType::Record(item) = &**items else { continue };
-        let is_taken = catalog.entity(&item.name).is_some() || lines.iter().any(|other| other.view == item.name);
-        let view = if is_taken { format!("{}_{}", entity.name, column.name) } else { item.name.clone() };
-        let prefix = format!("{}_item", column.name);
-        lines.push(Lines { view, path: column.path.clone(), item: Arc::clone(item), prefix });
-    }
-    lines
+    let lines = entity.lists().map(|(column, item)| Lines {
+        view: catalog.list_name(entity, column, item),
+        path: column.path.clone(),
+        item: Arc::clone(item),
+        prefix: format!("{}_item", column.name),
+    });
+    lines.collect()
 }
 
 impl Lines {

@@ -43,6 +43,11 @@ pub fn indexed_columns(entity: &Entity) -> Vec<&str> {
         .collect()
 }
 
+/// Name of the index of a reference: tables and indexes share one name space, and no schema's name holds a point.
+pub fn index_name(entity: &Entity, column: &str) -> String {
+    format!("{}.{column}", entity.name)
+}
+
 /// All places of a catalog that hold references.
 fn pointers(catalog: &Catalog) -> Vec<Pointer<'_>> {
     let mut found = Vec::new();

@@ -4,7 +4,7 @@
 
 use tidemark_schemas::Entity;
 use tidemark_schemas::entity::{Column, FieldType};
-use tidemark_sink_core::references::{Dialect, indexed_columns};
+use tidemark_sink_core::references::{Dialect, index_name, indexed_columns};
 use tidemark_sink_core::sql::{literal, quoted};
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -122,7 +122,7 @@ pub(crate) fn indexes(entity: &Entity) -> Vec<(String, String)> {
     indexed_columns(entity)
         .into_iter()
         .map(|column| {
-            let name = shortened(&format!("{}_{column}", entity.name));
+            let name = shortened(&index_name(entity, column));
             let sql = format!("CREATE INDEX IF NOT EXISTS {} ON {}({})", quoted(&name), quoted(&entity.name), quoted(column));
             (name, sql)
         })

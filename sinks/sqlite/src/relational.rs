@@ -3,15 +3,14 @@
 //! References are not enforced: an order may arrive before its customer. `dangling_reference` shows those whose target is
 //! missing or deleted, also from inside lists.
 //!
-//! An empty store is filled without its indexes, which are built when it has caught up: in one sorted pass each, a third of
-//! what keeping them along would cost.
+//! An empty store is filled without its indexes, which are built when it has caught up (`filling.rs` says why).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rusqlite::Connection;
 use tidemark_schemas::{Catalog, Entity};
-use tidemark_sink_core::references::{DANGLING_REFERENCE, Dialect, dangling_select, indexed_columns};
+use tidemark_sink_core::references::{DANGLING_REFERENCE, Dialect, dangling_select, index_name, indexed_columns};
 use tidemark_sink_core::sql::{literal, quoted};
 use tidemark_sink_core::{Role, SinkBatch, SinkRow};
 
@@ -29,7 +28,7 @@ pub fn ddl(entity: &Entity) -> Vec<String> {
 
 fn index_ddl(entity: &Entity) -> impl Iterator<Item = String> {
     indexed_columns(entity).into_iter().map(|column| {
-        let (index, table) = (quoted(&format!("{}_{column}", entity.name)), quoted(&entity.name));
+        let (index, table) = (quoted(&index_name(entity, column)), quoted(&entity.name));
         format!("CREATE INDEX IF NOT EXISTS {index} ON {table}({})", quoted(column))
     })
 }

@@ -290,14 +290,14 @@ async fn indexes_come_when_the_first_fill_is_over() {
     let Some(url) = Kind::Postgres.address("indexes_come_when_the_first_fill_is_over") else { return };
     let fixture = fixture();
     let many: Vec<_> = (0..600).map(|number| fixture.customer(&format!("C{number:04}"), "张三", number + 1)).collect();
-    let some = "SELECT count(*) FROM pg_indexes WHERE schemaname = current_schema() AND indexname = 'customer_consultant_code'";
+    let some = "SELECT count(*) FROM pg_indexes WHERE schemaname = current_schema() AND indexname = 'customer.consultant_code'";
 
     let idle = Store::fresh(&url, fixture.catalog());
     let mut sink = idle.sink();
     sink.open(LOG, &Share::All).await.unwrap();
     sink.apply(&fixture.batch("customer", 0, &many)).await.unwrap();
     assert_eq!(idle.query(some).await, ["0"], "not while it is filled");
-    index_comes(&idle, "write_off_order_number").await;
+    index_comes(&idle, "write_off.order_number").await;
     assert_eq!(idle.query(some).await, ["1"]);
     sink.apply(&fixture.batch("customer", 600, &many)).await.unwrap();
 
@@ -307,7 +307,7 @@ async fn indexes_come_when_the_first_fill_is_over() {
     for (from, state) in (0..).zip(&many[..60]) {
         sink.apply(&fixture.batch("customer", from, std::slice::from_ref(state))).await.unwrap();
     }
-    index_comes(&trickling, "write_off_order_number").await;
+    index_comes(&trickling, "write_off.order_number").await;
 
     let reopened = Store::fresh(&url, fixture.catalog());
     let mut sink = reopened.sink();

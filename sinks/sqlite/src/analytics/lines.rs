@@ -30,11 +30,8 @@ pub(super) struct Lines {
 /// The tables of an entity's lists of records.
 pub(super) fn of(catalog: &Catalog, entity: &Entity) -> Vec<Lines> {
     let mut lines = Vec::new();
-    for column in &entity.columns {
-        let FieldType::Array(items) = &entity.field(column.number).kind else { continue };
-        let FieldType::Record(item) = &**items else { continue };
-        let taken = catalog.entity(&item.name).is_some();
-        let table = if taken { format!("{}_{}", entity.name, column.name) } else { item.name.clone() };
+    for (column, item) in entity.lists() {
+        let table = catalog.list_name(entity, column, item);
         let columns = item.fields.iter().map(|field| {
             let name = if COMMON.contains(&field.name.as_str()) { format!("item_{}", field.name) } else { field.name.clone() };
             (name, sql_type(&field.kind))
