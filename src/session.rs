@@ -40,9 +40,32 @@ pub(crate) struct Session {
     pub(crate) claims: Claims,
     /// Which builds of the stores are wanted.
     pub(crate) builds: Arc<Builds>,
+    /// What runs.
+    pub(crate) tasks: Tasks,
     view: View,
+}
+
+/// Stages, and what runs beside them.
+#[derive(Default)]
+pub(crate) struct Tasks {
     stages: JoinSet<()>,
     helpers: JoinSet<Result<()>>,
+}
+
+impl Tasks {
+    /// Returns when a stage or helper ends by itself, which none does before shutdown unless it is broken.
+    pub(crate) async fn failed(&mut self) -> Result<()> {
+        tokio::select! {
+            Some(ended) = self.stages.join_next() => {
+                ended.context("a stage broke down")?;
+                bail!("a stage ended by itself; the log above says why")
+            }
+            Some(ended) = self.helpers.join_next() => {
+                ended.context("a helper task broke down")??;
+                bail!("a helper task ended by itself")
+            }
+        }
+    }
 }
 
 impl Session {
@@ -80,16 +103,7 @@ impl Session {
         let names =
             workplace.configuration.sinks.keys().map(|role| stores::name(&workplace, *role)).collect::<Result<Vec<_>>>()?;
         let builds = Arc::new(Builds::new(Arc::clone(&log.log), workplace.topics.clone(), names));
-        Ok(Self {
-            workplace: Arc::new(workplace),
-            log,
-            pipeline,
-            claims,
-            builds,
-            view: view.clone(),
-            stages: JoinSet::new(),
-            helpers: JoinSet::new(),
-        })
+        Ok(Self { workplace: Arc::new(workplace), log, pipeline, claims, builds, view: view.clone(), tasks: Tasks::default() })
     }
 
     /// Serves `/health`, `/ready`, `/metrics`; says where. A taken port is an error, or only a warning where the command ends by
@@ -100,7 +114,7 @@ impl Session {
             Ok(listener) => {
                 let (board, shutdown) = (self.pipeline.board.clone(), self.pipeline.shutdown.clone());
                 let address = listener.local_addr().context("asking for the port")?;
-                self.helpers.spawn(http::serve(listener, board, metrics, shutdown));
+                self.tasks.helpers.spawn(http::serve(listener, board, metrics, shutdown));
                 Ok(Some(address))
             }
             Err(error) if port_is_needed => Err(error),
@@ -123,7 +137,7 @@ impl Session {
         let statistics = source.as_ref().map(|source| source.statistics.clone());
         self.start_stages(source)?;
         let (view, board, shutdown) = (self.view.clone(), self.pipeline.board.clone(), self.pipeline.shutdown.clone());
-        self.helpers.spawn(async move {
+        self.tasks.helpers.spawn(async move {
             view.show(&board, statistics.as_ref(), &shutdown).await;
             Ok(())
         });
@@ -138,18 +152,19 @@ impl Session {
             let pipeline = self.pipeline.clone();
             if let Some(role) = stages::role_of(stage) {
                 let sink = self.sink(role)?;
-                self.stages.spawn(async move { pipeline.run_sink(sink, limits).await });
+                let limits = stores::limits(&self.workplace, role, limits);
+                self.tasks.stages.spawn(async move { pipeline.run_sink(sink, limits).await });
             } else if stage == stages::FOLD {
                 let cache = self.workplace.data.join(stages::CACHE_FOLDER);
-                self.stages.spawn(async move { pipeline.run_fold(cache, limits).await });
+                self.tasks.stages.spawn(async move { pipeline.run_fold(cache, limits).await });
             }
         }
         if let Some(Source { connector, .. }) = source {
             let pipeline = self.pipeline.clone();
-            self.stages.spawn(async move { pipeline.run_connector(connector).await });
+            self.tasks.stages.spawn(async move { pipeline.run_connector(connector).await });
         }
         let (builds, shutdown) = (Arc::clone(&self.builds), self.pipeline.shutdown.clone());
-        self.helpers.spawn(async move {
+        self.tasks.helpers.spawn(async move {
             builds.follow(shutdown).await;
             Ok(())
         });
@@ -160,33 +175,19 @@ impl Session {
                 dead_letters_kept: self.workplace.configuration.dead_letters_kept,
             };
             let topics = self.pipeline.topics.clone();
-            self.helpers.spawn(maintenance::run(log, topics, upkeep, self.pipeline.shutdown.clone()));
+            self.tasks.helpers.spawn(maintenance::run(log, topics, upkeep, self.pipeline.shutdown.clone()));
         }
         Ok(())
-    }
-
-    /// Returns when a stage or helper ends by itself, which none does before shutdown unless it is broken.
-    pub(crate) async fn failed(&mut self) -> Result<()> {
-        tokio::select! {
-            Some(ended) = self.stages.join_next() => {
-                ended.context("a stage broke down")?;
-                bail!("a stage ended by itself; the log above says why")
-            }
-            Some(ended) = self.helpers.join_next() => {
-                ended.context("a helper task broke down")??;
-                bail!("a helper task ended by itself")
-            }
-        }
     }
 
     /// Drains: every stage ends between two batches.
     pub(crate) async fn close(mut self) -> Result<()> {
         self.pipeline.shutdown.cancel();
         let drained = tokio::time::timeout(DRAIN_MAX, async {
-            while let Some(ended) = self.stages.join_next().await {
+            while let Some(ended) = self.tasks.stages.join_next().await {
                 ended.context("a stage broke down")?;
             }
-            while let Some(ended) = self.helpers.join_next().await {
+            while let Some(ended) = self.tasks.helpers.join_next().await {
                 ended.context("a helper task broke down")??;
             }
             anyhow::Ok(())

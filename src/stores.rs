@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use tidemark_connector_core::Connector;
 use tidemark_connector_file::{Clock, FileConnector, FileOptions, Part, Selection, StatisticsHandle};
+use tidemark_pipelines::engine::BatchLimits;
 use tidemark_replay::StoreName;
 use tidemark_sink_core::embedder::Embedder;
 use tidemark_sink_core::embedder::http::{HttpEmbedder, HttpOptions};
@@ -84,6 +85,17 @@ pub(crate) fn search(workplace: &Workplace) -> Result<Box<dyn Search>> {
 fn utc_offset(workplace: &Workplace) -> Result<i32> {
     let zone = TimeZone::get(&workplace.configuration.zone).context("zone")?;
     Ok(zone.to_offset(Timestamp::now()).seconds())
+}
+
+/// Bounds of a store's batches. A batch that fails has embedded for nothing: where a service does that, which may count or limit its
+/// requests, a batch is one of them.
+pub(crate) fn limits(workplace: &Workplace, role: Role, limits: BatchLimits) -> BatchLimits {
+    match &workplace.configuration.embedder {
+        EmbedderSettings::OpenAi { texts_per_request, .. } if role == Role::Vector => {
+            BatchLimits { records_max: limits.records_max.min(*texts_per_request), ..limits }
+        }
+        _ => limits,
+    }
 }
 
 /// Who turns texts into vectors.

@@ -10,12 +10,13 @@ use std::time::Duration;
 use anyhow::Result;
 use tidemark_connector_file::{Selection, Statistics};
 use tidemark_pipelines::status::StageStatus;
+use tidemark_sink_core::report::grouped;
 
 use crate::exit::Exit;
 use crate::session::Session;
 use crate::signals::Signals;
 use crate::stages::{self, Claims};
-use crate::view::{View, grouped};
+use crate::view::View;
 use crate::workplace::Workplace;
 use crate::{http, quiet, scan, stores};
 
@@ -54,16 +55,19 @@ pub(crate) async fn run(
     let own_statistics = source.as_ref().map(|source| source.statistics.clone());
     say_what_runs(&session, address, view);
     session.start(source)?;
-    let ended = match until {
-        Until::Interrupted => tokio::select! {
-            () = signals.next() => Ok(None),
-            failed = session.failed() => failed.map(|()| None),
-        },
-        Until::Done(patience) => tokio::select! {
-            () = signals.next() => Ok(None),
-            done = finish(&session, selection, patience) => done.map(Some),
-        },
+    let mut tasks = std::mem::take(&mut session.tasks);
+    let done = async {
+        match until {
+            Until::Interrupted => std::future::pending().await,
+            Until::Done(patience) => finish(&session, selection, patience).await,
+        }
     };
+    let ended = tokio::select! {
+        () = signals.next() => Ok(None),
+        failed = tasks.failed() => failed.map(|()| None),
+        done = done => done.map(Some),
+    };
+    session.tasks = tasks;
     let lines = session.pipeline.board.lines();
     let closed = tokio::select! {
         closed = session.close() => closed,
