@@ -4,9 +4,10 @@ use std::io::IsTerminal;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
+use tidemark_sink_core::report::grouped;
 use tokio::time::Instant;
 
-use crate::view::{View, grouped};
+use crate::view::View;
 
 /// Longest time between two lines while something moves: a person who watches a file of them wants to see that it lives.
 const LINE_INTERVAL: Duration = Duration::from_secs(10);

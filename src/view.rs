@@ -9,6 +9,7 @@ use std::time::Duration;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use tidemark_connector_file::StatisticsHandle;
 use tidemark_pipelines::status::{StageState, StageStatus, StatusBoard};
+use tidemark_sink_core::report::grouped;
 use tokio_util::sync::CancellationToken;
 
 /// Between two paintings of the block: fast enough to look alive, slow enough to cost nothing.
@@ -102,9 +103,9 @@ async fn log_lines(board: &StatusBoard, shutdown: &CancellationToken) {
         }
         for (stage, status) in board.lines() {
             if *known.entry(stage.clone()).or_default() != status {
-                let (read, applied, rejected) = (status.read, status.applied, status.rejected);
+                let (read, applied, rejected, retried) = (status.read, status.applied, status.rejected, status.retried);
                 let (lag, lag_seconds, state) = (status.lag_records, status.lag_seconds, word_of(&status.state));
-                tracing::info!(stage, state, read, applied, rejected, lag, lag_seconds, "stage");
+                tracing::info!(stage, state, read, applied, rejected, retried, lag, lag_seconds, "stage");
                 known.insert(stage, status);
             }
         }
@@ -138,19 +139,6 @@ pub(crate) fn word_of(state: &StageState) -> &'static str {
     }
 }
 
-/// `1234567` as `1,234,567`.
-pub(crate) fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
 /// Writes log lines above the block.
 #[derive(Debug, Clone)]
 pub(crate) struct LineWriter {
@@ -170,12 +158,6 @@ impl Write for LineWriter {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn numbers_are_grouped_by_three() {
-        let texts: Vec<String> = [0, 999, 1000, 1_234_567].into_iter().map(grouped).collect();
-        assert_eq!(texts, ["0", "999", "1,000", "1,234,567"]);
-    }
 
     #[test]
     fn a_degraded_stage_says_why() {

@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
-use tidemark_connector_core::progress;
 use tidemark_log::embedded::{EmbeddedLog, EmbeddedOptions};
 use tidemark_log::kafka::{KafkaLog, KafkaOptions};
 use tidemark_log::{Log, LogError, Topics};
+use tidemark_pipelines::engine::schemas;
 use tidemark_schemas::Catalog;
 
 use crate::arguments::Common;
@@ -84,22 +84,10 @@ impl Workplace {
     }
 
     async fn learn_schemas(&self, log: &dyn Log) -> Result<()> {
-        /// `schema|<fingerprint>` on the progress topic.
-        #[derive(serde::Deserialize)]
-        struct WriterSchema {
-            entity: String,
-            schema: String,
-        }
         if !log.topics().await?.iter().any(|(name, _)| *name == *self.topics.progress) {
             return Ok(());
         }
-        for (key, text) in progress::load(log, &self.topics, "schema|").await? {
-            let written: WriterSchema =
-                serde_json::from_str(&text).with_context(|| format!("reading `{key}` on the progress topic"))?;
-            if let Err(problem) = self.catalog.learn(&written.entity, &written.schema) {
-                tracing::warn!(key, %problem, "a writer's schema is not usable here; its records cannot be read");
-            }
-        }
+        schemas::learn_published(log, &self.topics, &self.catalog).await?;
         Ok(())
     }
 }

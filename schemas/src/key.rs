@@ -14,18 +14,23 @@ impl Key {
             if number > 0 {
                 text.push('|');
             }
-            if !part.bytes().any(|byte| matches!(byte, b'|' | b'\\')) {
-                text.push_str(part);
-                continue;
-            }
-            for character in part.chars() {
-                if matches!(character, '|' | '\\') {
-                    text.push('\\');
-                }
-                text.push(character);
-            }
+            Self::write_part(part, &mut text);
         }
         Self(text.into_boxed_str())
+    }
+
+    /// Writes one part as it stands in a key.
+    pub fn write_part(part: &str, out: &mut String) {
+        if !part.contains(['|', '\\']) {
+            out.push_str(part);
+            return;
+        }
+        for character in part.chars() {
+            if matches!(character, '|' | '\\') {
+                out.push('\\');
+            }
+            out.push(character);
+        }
     }
 
     /// Takes a text that already is a key (read from a topic or a store).

@@ -4,13 +4,13 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use tidemark_log::{LogIdentity, embedded};
+use tidemark_sink_core::report::grouped;
 
 use crate::arguments::Common;
 use crate::commands::print_line;
 use crate::configuration::stores::LogPlace;
 use crate::exit::{Exit, UsageError};
 use crate::locks::{self, Attempt};
-use crate::view::grouped;
 use crate::workplace::Workplace;
 use crate::{missing_log, stages};
 

@@ -9,6 +9,7 @@ use serde_json::json;
 use tidemark_log::embedded::{EmbeddedLog, EmbeddedOptions};
 use tidemark_log::kafka::CopyTarget;
 use tidemark_log::{Log, LogIdentity};
+use tidemark_sink_core::report::grouped;
 
 use crate::arguments::{Common, LogCopy, LogKind};
 use crate::commands::print_line;
@@ -19,7 +20,7 @@ use crate::meter::Meter;
 use crate::missing_log;
 use crate::signals::Signals;
 use crate::stages::{self, Claims};
-use crate::view::{View, grouped};
+use crate::view::View;
 use crate::workplace::{Workplace, partitions_of};
 
 /// What was done.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use tidemark_replay::{Replay, ReplayError, Stand, Wish};
+use tidemark_sink_core::report::grouped;
 use tidemark_sink_core::{Role, Sink, SinkError};
 use tokio::time::Instant;
 
@@ -20,7 +21,7 @@ use crate::session::Session;
 use crate::signals::Signals;
 use crate::stages::{self, Claims};
 use crate::stores;
-use crate::view::{View, grouped};
+use crate::view::View;
 use crate::workplace::Workplace;
 
 /// Runs it.

@@ -9,6 +9,7 @@ use anyhow::{Result, bail};
 use tidemark_log::{Log, ReadLimit};
 use tidemark_schemas::json::{timestamp_text, write_row};
 use tidemark_schemas::{Entity, State as Row, codec};
+use tidemark_sink_core::batch::CONTROL_PREFIX;
 
 use crate::arguments::{Common, State};
 use crate::commands::print_line;
@@ -69,7 +70,7 @@ async fn last_offsets(log: &dyn Log, topic: &str, partition: u32, end: u64, key:
         let Some(next) = batch.next_offset() else { break };
         for record in batch.iter().filter(|record| record.offset < end) {
             // Control records are no rows.
-            if record.key.starts_with(b"#control|") || key.is_some_and(|key| key.as_bytes() != record.key) {
+            if record.key.starts_with(CONTROL_PREFIX) || key.is_some_and(|key| key.as_bytes() != record.key) {
                 continue;
             }
             match last.get_mut(record.key) {

@@ -1,6 +1,8 @@
 //! Writer schemas: what this process writes is told on the progress topic, and to the log, which may have a registry to tell; what
 //! others wrote is learnt from there.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use tidemark_connector_core::progress;
 use tidemark_log::{Append, Log, LogError, TopicSchema, Topics};
@@ -24,10 +26,7 @@ fn key_of(fingerprint: u64) -> String {
 
 /// Publishes the writer schemas of this process that are missing, and learns all that are there.
 pub(super) async fn publish_and_learn(pipeline: &Pipeline) -> Result<(), LogError> {
-    let found = progress::load(&*pipeline.log, &pipeline.topics, PREFIX).await?;
-    for text in found.values() {
-        learn_text(pipeline, text);
-    }
+    let found = learn_published(&*pipeline.log, &pipeline.topics, &pipeline.catalog).await?;
     let mut append = Append::default();
     for (entity, fingerprint, schema) in pipeline.catalog.writer_schemas() {
         let key = key_of(fingerprint);
@@ -39,6 +38,15 @@ pub(super) async fn publish_and_learn(pipeline: &Pipeline) -> Result<(), LogErro
         pipeline.log.append(append).await?;
     }
     Ok(())
+}
+
+/// Learns the schemas that are on the progress topic; returns them by key.
+pub async fn learn_published(log: &dyn Log, topics: &Topics, catalog: &Catalog) -> Result<BTreeMap<String, String>, LogError> {
+    let found = progress::load(log, topics, PREFIX).await?;
+    for text in found.values() {
+        learn_text(catalog, text);
+    }
+    Ok(found)
 }
 
 /// Tells the log by which schemas this process writes: before its first record, and again at no cost.
@@ -76,7 +84,7 @@ pub(crate) async fn learn(pipeline: &Pipeline, fingerprint: u64) -> Result<bool,
     pipeline.log.include_pending(&pipeline.topics.progress, 0).await?;
     let found = progress::load(&*pipeline.log, &pipeline.topics, &key).await?;
     if let Some(text) = found.get(&key) {
-        return Ok(learn_text(pipeline, text));
+        return Ok(learn_text(&pipeline.catalog, text));
     }
     Ok(learn_foreign(&*pipeline.log, &pipeline.catalog, fingerprint))
 }
@@ -94,9 +102,12 @@ pub fn learn_foreign(log: &dyn Log, catalog: &Catalog, fingerprint: u64) -> bool
     })
 }
 
-fn learn_text(pipeline: &Pipeline, text: &str) -> bool {
-    let Ok(writer) = serde_json::from_str::<WriterSchema>(text) else { return false };
-    match pipeline.catalog.learn(&writer.entity, &writer.schema) {
+fn learn_text(catalog: &Catalog, text: &str) -> bool {
+    let Ok(writer) = serde_json::from_str::<WriterSchema>(text) else {
+        tracing::warn!("a writer's schema on the progress topic cannot be read; records by it end as dead letters");
+        return false;
+    };
+    match catalog.learn(&writer.entity, &writer.schema) {
         Ok(()) => true,
         Err(problem) => {
             // Records of that writer end as dead letters, which say so; an entity that is not configured here has no stage.

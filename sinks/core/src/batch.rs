@@ -17,7 +17,7 @@ use tidemark_schemas::{Catalog, Entity, State};
 use crate::port::RejectedRow;
 
 /// What the key of a control record begins with.
-const CONTROL_PREFIX: &[u8] = b"#control|";
+pub const CONTROL_PREFIX: &[u8] = b"#control|";
 /// The reason why a record that does not decode is refused.
 pub const UNDECODABLE: &str = "undecodable";
 

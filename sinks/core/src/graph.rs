@@ -8,7 +8,7 @@ use std::borrow::Cow;
 
 use tidemark_schemas::attributes::{EdgeShape, Target};
 use tidemark_schemas::entity::{FieldPath, ReferencePath};
-use tidemark_schemas::{Cell, Entity, text};
+use tidemark_schemas::{Cell, Entity, Key, text};
 use xxhash_rust::xxh3::xxh3_64;
 
 /// The rank of an edge that is a record of its own: 63 bits of the hash of `<entity>:<key>`, so that two records may be edges
@@ -67,20 +67,6 @@ fn code_of<'r>(cell: &'r Cell<'_>) -> Option<Cow<'r, str>> {
     }
 }
 
-/// The key of one part, as [`tidemark_schemas::Key::join`] makes it.
-pub fn write_key(code: &str, out: &mut String) {
-    if !code.contains(['|', '\\']) {
-        out.push_str(code);
-        return;
-    }
-    for character in code.chars() {
-        if matches!(character, '|' | '\\') {
-            out.push('\\');
-        }
-        out.push(character);
-    }
-}
-
 /// The fields of an entity that is an edge which name its ends and type.
 #[derive(Debug)]
 pub struct EdgeFields<'e> {
@@ -129,6 +115,6 @@ impl<'e> EdgeFields<'e> {
 fn vertex(row: &[Cell<'_>], (kind, code): (&FieldPath, &FieldPath)) -> Option<String> {
     let mut vertex = kind.get(row).as_text()?.to_lowercase();
     vertex.push(':');
-    write_key(&code_of(code.get(row))?, &mut vertex);
+    Key::write_part(&code_of(code.get(row))?, &mut vertex);
     Some(vertex)
 }

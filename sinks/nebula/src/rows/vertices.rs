@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use tidemark_schemas::Entity;
+use tidemark_schemas::{Entity, Key};
 use tidemark_sink_core::SinkError;
-use tidemark_sink_core::graph::{each_target, write_key};
+use tidemark_sink_core::graph::each_target;
 
 use super::{Against, Group, Task, id_of};
 use crate::client::Value;
@@ -105,7 +105,7 @@ fn out_edges(task: &mut Task<'_, '_>, entity: &Entity, index: usize) -> BTreeSet
                 return;
             }
             let mut vertex = format!("{target}:");
-            write_key(&code, &mut vertex);
+            Key::write_part(&code, &mut vertex);
             edges.insert((reference.reference.edge.clone(), rank, vid(&vertex)));
         });
     }

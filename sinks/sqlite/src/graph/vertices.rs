@@ -4,9 +4,9 @@ use std::ops::Range;
 
 use rusqlite::{Connection, OptionalExtension};
 use tidemark_schemas::entity::FieldType;
-use tidemark_schemas::{Cell, Entity};
+use tidemark_schemas::{Cell, Entity, Key};
 use tidemark_sink_core::SinkRow;
-use tidemark_sink_core::graph::{each_target, write_key};
+use tidemark_sink_core::graph::each_target;
 
 use crate::owned::Owned;
 use crate::properties::Object;
@@ -79,7 +79,7 @@ impl OfEntity<'_> {
                     let start = texts.len();
                     texts.push_str(entity);
                     texts.push(':');
-                    write_key(&code, &mut texts);
+                    Key::write_part(&code, &mut texts);
                     let target = start..texts.len();
                     list.push(Edge { source: source.clone(), kind: &reference.reference.edge, target, rank });
                 });
