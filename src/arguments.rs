@@ -55,7 +55,7 @@ pub(crate) enum Command {
         /// Folder that `backup` filled
         dir: PathBuf,
     },
-    /// Look at configuration, log and each store, one line each; exit status 4 when something is wrong
+    /// Look at configuration, import root, log, each store and open dead letters, one line each; exit status 4 when something is wrong
     #[command(after_help = "Example:\n  tidemark check --deep")]
     Check(Check),
     /// Create the log, the stores and the import folders (`initial/…`, `incremental/pending/`); may be repeated

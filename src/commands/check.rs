@@ -8,14 +8,13 @@ use tidemark_log::Log;
 use tidemark_log::kafka::KafkaLog;
 use tidemark_pipelines::dead_letters;
 use tidemark_replay::{Builds, Step};
-use tidemark_sink_core::report::told;
+use tidemark_sink_core::report::{ahead_of_log, grouped, told};
 use tidemark_sink_core::{Role, Sink, StoreReport};
 
 use crate::arguments::{Check, Common};
 use crate::commands::print_line;
 use crate::configuration::stores::LogPlace;
 use crate::exit::Exit;
-use crate::view::grouped;
 use crate::workplace::{OpenLog, Workplace};
 use crate::{missing_log, stores};
 
@@ -132,6 +131,7 @@ async fn log_and_stores(workplace: &Workplace, deep: bool, findings: &mut Vec<Fi
         let mut report = sink.check(identity).await;
         if has_topics && report.problems.is_empty() {
             tell_build(workplace, &log, &*sink, &mut report).await?;
+            report.problems.extend(ahead(workplace, &*log, &*sink).await?);
         }
         findings.push(finding(&part, report.summary, report.problems));
     }
@@ -144,6 +144,22 @@ async fn log_and_stores(workplace: &Workplace, deep: bool, findings: &mut Vec<Fi
         findings.push(finding("dead letters", summary, problems));
     }
     Ok(())
+}
+
+/// Where the store stands beyond the end of the log: it was not filled from this one.
+async fn ahead(workplace: &Workplace, log: &dyn Log, sink: &dyn Sink) -> Result<Option<String>> {
+    let there = log.topics().await?;
+    for position in sink.positions().await? {
+        let (topic, partition) = (workplace.topics.state(&position.entity), position.partition);
+        if !there.iter().any(|(name, partitions)| **name == *topic && partition < *partitions) {
+            continue;
+        }
+        let end = log.bounds(&topic, partition).await?.end;
+        if position.next > end {
+            return Ok(Some(ahead_of_log(sink.role(), &format!("{topic}/{partition}"), position.next, end)));
+        }
+    }
+    Ok(None)
 }
 
 /// Says of a store that works whether it is to be emptied, or being filled again.

@@ -208,7 +208,13 @@ pub(crate) const KEYS: &[Key] = &[
          holds several within the same bytes: 8 for the fold on Kafka, 12 for ClickHouse, 2 for SQLite (not its vector store).",
     ),
     key("batch.bytes_max", Kind::Size, "8MiB", "Bytes in one batch of a stage; each stage holds a few of them."),
-    key("disk.free_min", Kind::Size, "256MiB", "Intake pauses, visibly, while less than this is free where the log lives."),
+    key(
+        "disk.free_min",
+        Kind::Size,
+        "256MiB",
+        "Intake pauses, visibly, while less than this is free on the disk of the import root, the data folder or \
+         the log; 0 = never.",
+    ),
     key(
         "retention.processed",
         Kind::Duration,

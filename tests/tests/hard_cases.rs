@@ -218,4 +218,7 @@ fn a_log_restored_from_an_older_copy_is_noticed() {
     assert!(matches!(outcome.code, Some(1 | 3)), "{outcome:#?}");
     let said = format!("{}{}", outcome.stdout, outcome.stderr);
     assert!(said.contains("restore") || said.contains("force-rebuild") || said.contains("replay"), "names the remedy: {said}");
+    let checked = place.run(&["check"]);
+    assert_eq!(checked.code, Some(4), "{checked:#?}");
+    assert!(checked.stdout.contains("stands at 2 on tidemark.state.customer/0, which ends at 1"), "{}", checked.stdout);
 }

@@ -15,6 +15,7 @@ use futures::future::try_join;
 use tidemark_log::{Append, Assignment, Membership, Share, crash};
 use tidemark_schemas::codec::{DecodeError, decode_state};
 use tidemark_sink_core::batch::UNDECODABLE;
+use tidemark_sink_core::report::ahead_of_log;
 use tidemark_sink_core::{Applied, RejectedRow, Sink, SinkBatch, SinkError, StorePosition, TopicBatch};
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -60,16 +61,8 @@ impl<'p> SinkStage<'p> {
             // A store that has seen nothing begins at 0, also where compaction has taken the first offsets away.
             cursor.next = positions.iter().find(stands).map_or(0, |position| position.next);
             if cursor.next > end {
-                let text = format!(
-                    "the store {} stands at {} on {}/{}, which ends at {}: it was filled from another or a newer log; \
-                     restore the log with a raised generation, or {}",
-                    self.stage,
-                    cursor.next,
-                    cursor.topic,
-                    cursor.partition,
-                    end,
-                    self.sink.role().remedy()
-                );
+                let place = format!("{}/{}", cursor.topic, cursor.partition);
+                let text = ahead_of_log(self.sink.role(), &place, cursor.next, end);
                 return Err(Failure::new(Class::Operator, text));
             }
         }

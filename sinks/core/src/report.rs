@@ -2,6 +2,8 @@
 
 use std::error::Error;
 
+use crate::port::Role;
+
 /// An error with its causes, on one line. A cause that the text ends with already, as some libraries write theirs, is not repeated.
 pub fn told(error: &dyn Error) -> String {
     let mut text = error.to_string();
@@ -15,6 +17,16 @@ pub fn told(error: &dyn Error) -> String {
         cause = inner.source();
     }
     text
+}
+
+/// What is wrong with a store that stands beyond the end of its log.
+pub fn ahead_of_log(role: Role, place: &str, stands: u64, end: u64) -> String {
+    format!(
+        "the store sink.{} stands at {stands} on {place}, which ends at {end}: it was filled from another or a newer log; restore the \
+         log with a raised generation, or {}",
+        role.name(),
+        role.remedy()
+    )
 }
 
 /// `1,234,567`.
@@ -32,7 +44,7 @@ pub fn grouped(number: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::told;
+    use super::{grouped, told};
 
     #[derive(Debug, thiserror::Error)]
     #[error("{text}")]
@@ -51,5 +63,11 @@ mod tests {
         assert_eq!(told(&of(&["opening", "no answer", "refused"])), "opening: no answer: refused");
         assert_eq!(told(&of(&["network error: no answer", "no answer", "refused"])), "network error: no answer: refused");
         assert_eq!(told(&of(&["opening"])), "opening");
+    }
+
+    #[test]
+    fn numbers_are_grouped_by_three() {
+        let texts: Vec<String> = [0, 999, 1000, 1_234_567].into_iter().map(grouped).collect();
+        assert_eq!(texts, ["0", "999", "1,000", "1,234,567"]);
     }
 }
