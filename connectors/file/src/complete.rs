@@ -111,7 +111,7 @@ mod tests {
     }
 
     fn young(hands: &Hands, size: u64) -> Signature {
-        Signature { size, modified: hands.wall.load(Ordering::SeqCst) * 1_000, inode: 1, regular: true }
+        Signature { size, modified: hands.wall.load(Ordering::SeqCst) * 1_000, inode: 1, regular: true, changed: 0 }
     }
 
     #[test]

@@ -216,7 +216,12 @@ impl Ledger {
                 (false, 0) => Verdict::Whole,
                 (false, _) => Verdict::SomeRejected,
             };
-            if self.contents.get(&claim.sha256).is_some_and(|known| known.first > claim.first) {
+            let known = self.contents.get(&claim.sha256);
+            if known.is_some_and(|known| known.first > claim.first) {
+                return;
+            }
+            // It was taken in before: that it failed since, under a name that does not suit it, undoes nothing.
+            if verdict == Verdict::Failed && known.is_some_and(|known| known.verdict != Verdict::Failed) {
                 return;
             }
             let path = claim.destinations.original.unwrap_or(claim.path).into();

@@ -85,8 +85,8 @@ impl Publication {
         }
     }
 
-    /// Maps the next batch. `now` is UTC microseconds.
-    pub(crate) fn batch(&mut self, now: i64) -> Batch {
+    /// Maps the next batch. `now` is UTC microseconds. After a failure, which is one of reading, this pass is of no use any more.
+    pub(crate) fn batch(&mut self, now: i64) -> std::io::Result<Batch> {
         let mut append = Append::default();
         if !self.begun {
             // Where an append is not one transaction, the numbers must be known before the first record that carries one.
@@ -104,7 +104,8 @@ impl Publication {
             match self.record(&mut append, now) {
                 Ok(true) => {}
                 Ok(false) => break true,
-                Err(_) => {
+                Err(SplitError::Read(error)) => return Err(error),
+                Err(SplitError::NotUtf8 { .. } | SplitError::Malformed { .. }) => {
                     // It was well-formed in the first pass.
                     self.claim.changed = true;
                     break true;
@@ -118,7 +119,7 @@ impl Publication {
         progress::put(&mut append, &self.topics, &self.claim.key(), &self.claim);
         let (read, rejected) = (self.claim.counts.read - before.0, self.claim.counts.rejected - before.1);
         let offset = self.splitter.offset();
-        Batch { append, claim: self.claim.clone(), last, offset, read, published: read - rejected, rejected }
+        Ok(Batch { append, claim: self.claim.clone(), last, offset, read, published: read - rejected, rejected })
     }
 
     /// One record; false at the end of the file.
@@ -214,4 +215,26 @@ fn reject(topics: &Topics, claim: &mut Claim, append: &mut Append, index: u64, r
     });
     claim.counts.rejected += 1;
     claim.counts.read += 1;
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::tz::TimeZone;
+    use tidemark_schemas::{Catalog, Operation};
+
+    use super::*;
+    use crate::forms::Forms;
+
+    #[test]
+    fn a_disk_that_does_not_answer_is_no_change_of_the_file() {
+        // A file whose first page nobody can read.
+        let file = File::open("/proc/self/mem").unwrap();
+        let forms = Forms::new(&Catalog::built_in());
+        let form = Arc::clone(forms.of_file("customers_add.json").unwrap());
+        let mapper = Mapper::new(form, Operation::Insert, None, TimeZone::UTC);
+        let claim = Claim { numbers: 3, ..Claim::default() };
+        let mut publication = Publication::new(file, mapper, claim, &Topics::new("t"), 1, None).unwrap();
+        assert!(publication.batch(0).is_err());
+        assert!(!publication.claim.changed);
+    }
 }

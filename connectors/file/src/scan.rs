@@ -9,7 +9,7 @@ use crate::envelope::Envelope;
 use crate::forms::{Forms, hint};
 use crate::options::{Part, Selection};
 use crate::splitter::Outline;
-use crate::tree::{Signature, Tree, split};
+use crate::tree::{Signature, Tree, named, split};
 
 /// Start of the paths of initial files.
 pub(crate) const INITIAL: &str = "initial/";
@@ -182,7 +182,7 @@ impl Lister<'_> {
                 Ok(signature) => signature,
                 // Gone since the folder was read.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                Err(error) => return Err(error),
+                Err(error) => return Err(named(&path, &error)),
             };
             let form = self.forms.of_file(&entry.name);
             let (order, entity) = form.map_or((0, None), |form| (form.reading_order(), Some(form.entity.name.clone())));

@@ -19,7 +19,7 @@ const FOLDERS: [&str; 6] =
     ["initial/common", "initial/institutions", "incremental/pending", "incremental/processed", "incremental/failed", "templates"];
 
 /// What tells one state of a file from another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, Eq, Default, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Signature {
     pub(crate) size: u64,
     /// Nanoseconds since 1970.
@@ -27,6 +27,17 @@ pub(crate) struct Signature {
     pub(crate) inode: u64,
     /// Neither folder, link, FIFO nor device.
     pub(crate) regular: bool,
+    /// When the entry itself last changed, nanoseconds since 1970: also when it was renamed, or somebody was allowed to read it. Two
+    /// that differ in this alone count as the same.
+    #[serde(default)]
+    pub(crate) changed: i64,
+}
+
+impl PartialEq for Signature {
+    fn eq(&self, other: &Self) -> bool {
+        let of = |one: &Self| (one.size, one.modified, one.inode, one.regular);
+        of(self) == of(other)
+    }
 }
 
 /// The tree.
@@ -71,11 +82,19 @@ impl Tree {
         self.root.create_dir_with(path, &builder)
     }
 
+    /// Whether this is still what stands at `root`, where another folder may have been made or mounted since.
+    pub(crate) fn is_at(&self, root: &Path) -> bool {
+        use std::os::unix::fs::MetadataExt as _;
+        let here = self.root.dir_metadata().map(|found| (MetadataExt::dev(&found), MetadataExt::ino(&found)));
+        let there = std::fs::metadata(root).map(|found| (found.dev(), found.ino()));
+        here.ok().zip(there.ok()).is_some_and(|(here, there)| here == there)
+    }
+
     /// The entries of a folder, by name; none when it is missing. Names that are not UTF-8 and hidden ones are left out.
     pub(crate) fn entries(&self, path: &str) -> io::Result<Vec<Entry>> {
         let read = match self.root.read_dir(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            read => read?,
+            read => read.map_err(|error| named(path, &error))?,
         };
         let mut entries = Vec::new();
         for entry in read {
@@ -106,11 +125,13 @@ impl Tree {
     /// The state of a file, links not followed.
     pub(crate) fn signature(&self, path: &str) -> io::Result<Signature> {
         let found = self.root.symlink_metadata(path)?;
+        let nanoseconds = |seconds: i64, rest: i64| seconds.saturating_mul(1_000_000_000).saturating_add(rest);
         Ok(Signature {
             size: found.size(),
-            modified: found.mtime().saturating_mul(1_000_000_000).saturating_add(found.mtime_nsec()),
+            modified: nanoseconds(found.mtime(), found.mtime_nsec()),
             inode: found.ino(),
             regular: found.is_file(),
+            changed: nanoseconds(found.ctime(), found.ctime_nsec()),
         })
     }
 
@@ -235,6 +256,11 @@ impl Tree {
 }
 
 /// Whether nothing but zeros is left to read.
+/// The error with the path that it is about: a whole scan fails by one.
+pub(crate) fn named(path: &str, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{path}: {error}"))
+}
+
 fn only_zeros(reader: &mut impl BufRead) -> io::Result<bool> {
     loop {
         let bytes = reader.fill_buf()?;

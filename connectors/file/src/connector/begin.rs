@@ -14,7 +14,7 @@ use crate::claim::{Claim, Counts, Stage, hex};
 use crate::forms::mapper::Mapper;
 use crate::forms::{FORMS_VERSION, Form};
 use crate::inspect::{self, InspectError, Inspected, Inspection};
-use crate::ledger::Verdict;
+use crate::ledger::{Past, Remembered, Verdict};
 use crate::options::Part;
 use crate::places::Places;
 use crate::publish::Publication;
@@ -52,12 +52,12 @@ impl FileConnector {
             // What arrived since may have to be read before what is queued.
             self.queue.clear();
         }
-        while let Some(candidate) = self.queue.pop_front() {
-            let unchanged = self.tree()?.signature(&candidate.path).is_ok_and(|found| found == candidate.signature);
-            if unchanged {
-                return self.start(candidate).await;
-            }
+        if let Some(candidate) = self.queue.pop_front()
+            && self.tree()?.signature(&candidate.path).is_ok_and(|found| found == candidate.signature)
+        {
+            return self.start(candidate).await;
         }
+        // Nothing is queued, or what is next changed: then what stands behind it must not come before it.
         self.look()?;
         match self.queue.pop_front() {
             Some(candidate) => self.start(candidate).await,
@@ -68,6 +68,11 @@ impl FileConnector {
     /// Scans, and queues the files that may be read now, in their order.
     pub(super) fn look(&mut self) -> Result<(), ConnectorError> {
         let tree = Arc::clone(self.tree()?);
+        if !tree.is_at(&self.options.root) {
+            self.watcher = None;
+            let step = format!("look through the import root {}", self.options.root.display());
+            return Err(ConnectorError::Unavailable { step, cause: "another folder stands there now; it is opened anew".into() });
+        }
         let announced = self.watcher.as_ref().map(crate::watch::Watcher::announced).unwrap_or_default();
         let found = self.list(&tree).map_err(|cause| ConnectorError::Unavailable {
             step: format!("look through the import root {}", self.options.root.display()),
@@ -178,9 +183,11 @@ impl FileConnector {
             return false;
         }
         let derivation = self.derivation(candidate);
+        // Who may read a file changes neither its size nor its time: one that failed is looked at more closely.
+        let stands = |known: &Remembered| !known.failed || known.signature.changed == candidate.signature.changed;
         self.ledger
             .initial(&candidate.path)
-            .is_some_and(|known| known.signature == candidate.signature && known.derivation == derivation)
+            .is_some_and(|known| known.signature == candidate.signature && known.derivation == derivation && stands(known))
     }
 
     async fn start(&mut self, candidate: Candidate) -> Result<Step, ConnectorError> {
@@ -195,9 +202,15 @@ impl FileConnector {
                 let inspection = Box::new(Inspection::new(file, candidate.signature.size, self.options.zone.clone()));
                 self.inspect(candidate, inspection).await
             }
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound && candidate.signature.regular => Ok(Step::Progress),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && candidate.signature.regular => Ok(self.look_again()),
             Err(error) => self.fail(candidate, String::new(), format!("{name} cannot be read: {error}")).await,
         }
+    }
+
+    /// A file changed since it was found: the next scan sees it as it is, and what stands behind it waits for that.
+    pub(super) fn look_again(&mut self) -> Step {
+        self.queue.clear();
+        Step::Progress
     }
 
     pub(super) async fn inspect(
@@ -228,11 +241,11 @@ impl FileConnector {
                     self.queue.clear();
                     return Ok(Step::Progress);
                 }
-                let detail = match &error {
-                    SplitError::Read(cause) => format!("{error}: {cause}"),
-                    _ => error.to_string(),
+                // What could not be read is not known by its contents, so that it is read when it can be.
+                let (detail, sha256) = match &error {
+                    SplitError::Read(cause) => (format!("{error}: {cause}"), String::new()),
+                    _ => (error.to_string(), self.whole_digest(&candidate)),
                 };
-                let sha256 = self.whole_digest(&candidate);
                 self.fail(candidate, sha256, detail).await
             }
         }
@@ -253,8 +266,7 @@ impl FileConnector {
     async fn claim(&mut self, candidate: Candidate, inspected: Inspected) -> Result<Step, ConnectorError> {
         let unchanged = self.tree()?.signature(&candidate.path).is_ok_and(|found| found == candidate.signature);
         if !unchanged || inspected.size != candidate.signature.size {
-            // It changed since it was found; the next scan sees it as it is.
-            return Ok(Step::Progress);
+            return Ok(self.look_again());
         }
         let sha256 = hex(&inspected.sha256);
         let envelope = scan::envelope_of(&candidate, inspected.outline, &inspected.envelope);
@@ -280,7 +292,7 @@ impl FileConnector {
                 self.close(Claim { numbers, ..claim }, known.rejected);
                 return Ok(Step::Progress);
             }
-        } else if let Some(past) = self.ledger.content(&claim.sha256).filter(|_| !again) {
+        } else if let Some(past) = self.known_content(&claim).filter(|_| !again) {
             match past.verdict {
                 Verdict::Whole => {
                     claim.repeats_of = Some(past.path.to_string());
@@ -297,10 +309,15 @@ impl FileConnector {
         }
         let file = match self.tree()?.open_file(&candidate.path) {
             Ok(file) => file,
-            // It vanished since the first pass; the scan will say what is there now.
-            Err(_) => return Ok(Step::Progress),
+            Err(_) => return Ok(self.look_again()),
         };
         self.publish_from(claim, file, only).await
+    }
+
+    /// What became of the same contents before, read by the same form: a name decides what records are.
+    fn known_content(&self, claim: &Claim) -> Option<&Past> {
+        let form = |path: &str| self.forms.of_file(path.rsplit('/').next().unwrap_or(path)).map(|form| form.kind.as_str());
+        self.ledger.content(&claim.sha256).filter(|past| form(&past.path) == form(&claim.path))
     }
 
     /// A claim with a number, a place and a receipts position, and nothing decided.

@@ -17,6 +17,12 @@ use crate::settle::{SettleError, Settler};
 use crate::stats::FileReport;
 use crate::tree::Tree;
 
+/// A batch, unless the disk did not give it: then its claim stays open, and is gone on with where it stands.
+fn readable(publication: &Publication, batch: std::io::Result<Batch>) -> Result<Batch, ConnectorError> {
+    let step = || format!("read {}; its records up to {} are taken in", publication.claim.path, publication.claim.counts.next);
+    batch.map_err(|cause| ConnectorError::Unavailable { step: step(), cause: cause.into() })
+}
+
 impl FileConnector {
     /// Appends a batch while the next one is made.
     pub(super) async fn publish(
@@ -32,6 +38,7 @@ impl FileConnector {
                 (publication, batch)
             })
             .await?;
+            let batch = readable(&publication, batch)?;
             if batch.last {
                 return self.append_last(batch).await;
             }
@@ -53,6 +60,7 @@ impl FileConnector {
         self.closing.clear();
         self.appended(&batch);
         let (publication, next) = made?;
+        let next = readable(&publication, next)?;
         if next.last {
             return self.append_last(next).await;
         }
@@ -140,6 +148,7 @@ impl FileConnector {
         }
         if read_again {
             tracing::warn!(path = settlement.claim.path, "the file changed while it was read; it is read again as it is now");
+            self.look_again();
         }
         let closed = settlement.claim.clone().closed(outcome.report.decided.rejected);
         self.ledger.put(closed.clone());

@@ -1,3 +1,4 @@
+mod again;
 mod hostile;
 mod settling;
 mod shop;

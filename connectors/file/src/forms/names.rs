@@ -17,6 +17,7 @@ const CONSULTANT: How = How::Prefixed("CONSULTANT-");
 const PRODUCT: How = How::Prefixed("P");
 const CUSTOMER: How = How::InInstitution { infix: "-C", digits: 4 };
 const RECORD: How = How::InInstitution { infix: "-R", digits: 1 };
+const WRITE_OFF: How = How::InInstitution { infix: "-W", digits: 1 };
 
 /// (entity, name in the file, path of the field, how).
 pub(super) const RENAMES: &[(&str, &str, &str, How)] = &[
@@ -38,6 +39,7 @@ pub(super) const RENAMES: &[(&str, &str, &str, How)] = &[
     ("consumption", "customer_id", "customer_code", CUSTOMER),
     ("consumption", "consultant_id", "consultant_code", CONSULTANT),
     ("consumption", "is_new_customer", "source_is_new_customer", How::Plain),
+    ("write_off", "write_off_id", "write_off_id", WRITE_OFF),
     ("write_off", "customer_id", "customer_code", CUSTOMER),
     ("write_off", "product_id", "product_code", PRODUCT),
     ("write_off", "consultant_id", "consultant_code", CONSULTANT),
@@ -93,4 +95,4 @@ pub(super) const KINDS: &[(&str, &str)] = &[("medical_products", "products"), ("
 
 /// Version of all that is in this folder: raised when the same file would become other rows, so that initial files are read
 /// again.
-pub(crate) const FORMS_VERSION: u32 = 2;
+pub(crate) const FORMS_VERSION: u32 = 3;

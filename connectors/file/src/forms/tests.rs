@@ -290,7 +290,7 @@ fn write_offs_of_the_table_form() {
         "product_id": 12, "quantity": 1, "consultant_id": 3, "consume_record_id": 55, "write_off_type": "正常划扣"}"#;
     assert_eq!(
         insert("write_off_records.json", HOME, record),
-        json!({"write_off_id": "9", "institution_code": "BJ-HA-001", "customer_code": "BJ-HA-001-C0017", "write_off_date": "2025-05-01",
+        json!({"write_off_id": "BJ-HA-001-W9", "institution_code": "BJ-HA-001", "customer_code": "BJ-HA-001-C0017", "write_off_date": "2025-05-01",
             "amount": "200.00", "department": "皮肤科", "product_code": "P12", "quantity": 1, "consultant_code": "CONSULTANT-3",
             "order_number": "BJ-HA-001-R55", "write_off_type": "正常划扣"})
     );
