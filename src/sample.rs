@@ -10,6 +10,8 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
 
+use crate::exit::UsageError;
+
 const COMMON: &str = "initial/common";
 const HANGZHOU: &str = "initial/institutions/HZ-YL-001";
 const CHENGDU: &str = "initial/institutions/CD-QH-002";
@@ -38,8 +40,18 @@ const FILES: [(&str, &str, &str); 16] = [
 /// Older than any time that a file must rest before it counts as complete.
 const AGE: Duration = Duration::from_secs(3600);
 
-/// Writes the files; says how many.
+/// Writes the files; says how many. Nothing is written where a file of one of these names holds something else.
 pub(crate) fn write(root: &Path) -> Result<usize> {
+    let target = |folder: &str, name: &str| root.join(folder).join(name);
+    let taken = |folder, name, text| fs::read(target(folder, name)).is_ok_and(|known| known != str::as_bytes(text));
+    if let Some((folder, name, _)) = FILES.iter().find(|(folder, name, text)| taken(folder, name, text)) {
+        let file = target(folder, name);
+        return Err(UsageError(format!(
+            "{} holds something else than the sample, which overwrites nothing; name another folder by --data, or move the file away",
+            file.display()
+        ))
+        .into());
+    }
     let old = SystemTime::now() - AGE;
     for (number, (folder, name, text)) in FILES.iter().enumerate() {
         let folder = root.join(folder);
@@ -74,5 +86,17 @@ mod tests {
             assert!(fs::metadata(&path).unwrap().modified().unwrap().elapsed().unwrap() > Duration::from_secs(60));
         }
         assert_eq!(fs::read_dir(root.path()).unwrap().count(), 2, "nothing is left aside");
+    }
+
+    #[test]
+    fn a_file_of_somebody_else_is_not_overwritten() {
+        let root = tempfile::tempdir().unwrap();
+        let theirs = root.path().join(HANGZHOU).join("customers.json");
+        fs::create_dir_all(theirs.parent().unwrap()).unwrap();
+        fs::write(&theirs, "[]").unwrap();
+        let error = write(root.path()).unwrap_err();
+        assert!(error.is::<UsageError>() && error.to_string().contains("customers.json"), "{error}");
+        assert_eq!(fs::read_to_string(&theirs).unwrap(), "[]");
+        assert!(!root.path().join(COMMON).exists(), "nothing was written");
     }
 }
