@@ -50,7 +50,7 @@ pub struct Pipeline {
 pub struct BatchLimits {
     /// Records per batch.
     pub records_max: usize,
-    /// Bytes per batch; one batch is in hand and one is read ahead.
+    /// Bytes read per batch; one batch is in hand and one is read ahead (by the fold decided already).
     pub bytes_max: usize,
 }
 

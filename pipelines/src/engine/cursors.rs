@@ -91,6 +91,20 @@ impl Cursors {
         Ok(parts)
     }
 
+    /// Takes out of the parts what stands at `offset` of this one and all behind it; it is read again.
+    pub(crate) fn cut(&mut self, parts: &mut Vec<Part>, index: usize, offset: u64) {
+        for later in parts.drain(index + 1..) {
+            self.list[later.cursor].next = later.from;
+        }
+        let part = &mut parts[index];
+        let is_whole = part.records.iter().next().is_some_and(|first| first.offset == offset);
+        part.next = if is_whole { part.from } else { offset };
+        self.list[part.cursor].next = part.next;
+        if is_whole {
+            parts.pop();
+        }
+    }
+
     /// Where the topics of the cursors end, in their order.
     pub(crate) async fn ends(&self, log: &dyn Log) -> Result<Vec<u64>, LogError> {
         let places: Vec<_> = self.list.iter().map(|cursor| (Arc::clone(&cursor.topic), cursor.partition)).collect();

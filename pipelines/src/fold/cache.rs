@@ -235,6 +235,8 @@ impl Cache {
                     let hash = key_hash(entry.seed, entry.key);
                     bytes_live += u64::from(entry.slot.length());
                     if index.get(hash).is_some() {
+                        // Whose the place is may change here, behind the back of a batch that has looked its keys up.
+                        index.collides(hash);
                         index.insert_collided(entry.seed, entry.key, entry.slot);
                     } else {
                         index.insert(hash, entry.slot);

@@ -29,6 +29,9 @@ use batch::{Batch, Stopped};
 
 /// Consumer name of the fold's positions, and its stage name.
 pub(crate) const CONSUMER: &str = "fold";
+/// Bytes that come of a batch to those that are read for it: beyond, it is cut. Two batches are under way, each in an append and an
+/// overlay.
+const DECIDED_MAX: usize = 2;
 /// Largest batch while the cache is brought up to the state topics: only memory depends on it.
 const CATCH_UP: BatchLimits = BatchLimits { records_max: 10_000, bytes_max: 8 << 20 };
 
@@ -73,7 +76,8 @@ enum Next {
 
 struct Decided {
     batch: Batch,
-    parts: Vec<Part>,
+    /// Cursors and where they stand after it.
+    moved: Vec<(usize, u64)>,
     started: Instant,
 }
 
@@ -163,23 +167,33 @@ impl FoldUnit {
 
     /// Reads the next batch and decides it, upon those before it whether they are committed yet or not.
     async fn next(&mut self, running: &mut Running, session: &mut Session) -> Result<Next, Failure> {
-        let parts = running.reading.gather(&*self.pipeline.log, self.limits).await?;
+        let mut parts = running.reading.gather(&*self.pipeline.log, self.limits).await?;
         session.report.queued(&parts);
         if parts.is_empty() {
             return Ok(Next::Nothing);
         }
-        session.report.read(&parts);
         let started = Instant::now();
         let identity = self.pipeline.log.identity();
         let decided = in_place(|| {
             let mut batch = Batch::default();
-            batch.decide(&self.pipeline, running, &parts, identity, &self.schemas_tried)?;
+            batch.decide(
+                &self.pipeline,
+                running,
+                &mut parts,
+                identity,
+                &self.schemas_tried,
+                DECIDED_MAX * self.limits.bytes_max,
+            )?;
             running.ledger.write(&mut batch.append, &self.pipeline.topics, &running.reading);
             put_positions(&mut batch.append, &running.reading, &parts);
             Ok(batch)
         });
         match decided {
-            Ok(batch) => Ok(Next::Decided(Box::new(Decided { batch, parts, started }))),
+            Ok(batch) => {
+                session.report.read(&parts);
+                let moved = parts.iter().map(|part| (part.cursor, part.next)).collect();
+                Ok(Next::Decided(Box::new(Decided { batch, moved, started })))
+            }
             Err(Stopped::UnknownSchema(fingerprint)) => {
                 schemas::learn(&self.pipeline, fingerprint).await?;
                 self.schemas_tried.insert(fingerprint);
@@ -203,7 +217,7 @@ impl FoldUnit {
             if pipeline.shutdown.is_cancelled() {
                 return Ok(End::Shutdown);
             }
-            let Decided { mut batch, parts, started } = match next {
+            let Decided { mut batch, moved, started } = match next {
                 Next::Decided(decided) => *decided,
                 Next::Again => return Ok(End::Again),
                 Next::Nothing => {
@@ -232,8 +246,8 @@ impl FoldUnit {
             }
             crash::point("fold.after-cache");
             running.overlays.settle();
-            for part in &parts {
-                committed[part.cursor].2 = part.next;
+            for (cursor, next) in moved {
+                committed[cursor].2 = next;
             }
             session.worked();
             session.report.applied(batch.decided - batch.rejected, batch.rejected, started.elapsed());

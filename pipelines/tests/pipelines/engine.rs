@@ -1,5 +1,6 @@
 //! What the engine does when things go wrong, case by case.
 
+use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 
@@ -10,13 +11,14 @@ use serde_json::json;
 use tidemark_connector_core::progress::load_topic;
 use tidemark_connector_core::receipt::{Decided, Receipt};
 use tidemark_log::{Append, Log, LogIdentity, RECORD_BYTES_MAX, ReadLimit, Topics};
-use tidemark_pipelines::dead_letters::{self, DeadLetterError, RedriveError};
-use tidemark_pipelines::engine::BatchLimits;
+use tidemark_pipelines::dead_letters::{self, DeadLetterError, Redrive, RedriveError};
+use tidemark_pipelines::engine::{BatchLimits, Pipeline};
 use tidemark_pipelines::status::StageState;
 use tidemark_schemas::Catalog;
 use tidemark_schemas::codec::{decode_change, encode_change};
 use tidemark_sink_core::batch::UNDECODABLE;
 use tidemark_sink_core::{RejectedRow, Role, SinkBatch, SinkError};
+use uuid::Uuid;
 
 fn row(code: &str, a: &str) -> serde_json::Value {
     json!({"code": code, "name": "n", "a": a})
@@ -72,6 +74,27 @@ async fn a_record_that_would_outgrow_the_log_is_rejected_and_holds_nothing_up() 
 }
 
 #[tokio::test(start_paused = true)]
+async fn small_changes_of_large_rows_are_cut_into_batches() {
+    let place = Place::new().await;
+    let content = Arc::default();
+    let (long, of) = ("x".repeat(4_000), |number: u64| format!("K{:02}", number % 40));
+    let inserts: Vec<Spec> = (0..40).map(|number| insert("crm", json!({"code": of(number), "name": long}))).collect();
+    let updates = |from: u64| (0..400).map(move |number| update("crm", row(&of(number), &(from + number).to_string()), &["a"]));
+    place.publish(&inserts).await;
+    place.drain(Role::Relational, &content).await;
+    place.publish(&updates(0).collect::<Vec<_>>()).await;
+    place.publish(&updates(1_000).collect::<Vec<_>>()).await;
+    place.largest.store(0, Ordering::SeqCst);
+    let limits = BatchLimits { records_max: 8_000, bytes_max: 40_000 };
+    place.drain_within(limits, Role::Relational, &content).await;
+    let largest = place.largest.load(Ordering::SeqCst);
+    assert!((40_000..100_000).contains(&largest), "{largest}");
+    for number in 0..40 {
+        assert_eq!(value_of(&content, &of(number)), Some((1_360 + number).to_string()));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_lost_cache_with_an_unchanged_relist_writes_nothing() {
     let place = Place::new().await;
     let content = Arc::default();
@@ -92,7 +115,7 @@ async fn a_log_swapped_for_another_empties_the_cache() {
     first.publish(&[insert("file", row("A", "1")), insert("file", row("B", "1"))]).await;
     first.drain(Role::Relational, &content).await;
     // Another log: the cache of the first one must not answer for it.
-    let other = Place::with_identity(LogIdentity { id: uuid::Uuid::from_u128(10), ..IDENTITY }).await;
+    let other = Place::with_identity(LogIdentity { id: Uuid::from_u128(10), ..IDENTITY }).await;
     let mut other = other;
     other.cache = first.cache;
     other.publish(&[insert("file", row("A", "2")), delete("file", "B")]).await;
@@ -128,6 +151,42 @@ async fn a_log_restored_from_an_older_copy_stops_the_sink_with_the_remedy() {
     assert_eq!(older.log.bounds(&topic, 0).await.unwrap().end, 1, "the cache that was ahead did not swallow the insert");
 }
 
+/// Sends one letter on its way.
+async fn redrive(place: &Place, id: Uuid) -> Result<Redrive, RedriveError> {
+    let Pipeline { topics, catalog, .. } = &place.pipeline;
+    let mut redriven = dead_letters::redrive(&*place.log, topics, catalog, &[id], Uuid::new_v4(), 5).await?;
+    redriven.remove(0).1
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_letters_are_redriven_at_once_and_those_that_cannot_be_stay_open() {
+    let (place, content) = (Place::new().await, Arc::default());
+    let (log, topics, catalog) = (&*place.log, &place.pipeline.topics, &place.pipeline.catalog);
+    let of = |number: u64| format!("K{number:02}");
+    let updates: Vec<Spec> = (0..40).map(|number| update("crm", row(&of(number), &number.to_string()), &["a"])).collect();
+    place.publish(&updates).await;
+    let mut append = Append::default();
+    append.record(&topics.changes("thing"), 0, b"K", |out| out.extend_from_slice(b"no change"));
+    log.append(append).await.unwrap();
+    place.drain(Role::Relational, &content).await;
+    place.publish(&(0..40).map(|number| insert("crm", row(&of(number), "0"))).collect::<Vec<_>>()).await;
+    place.drain(Role::Relational, &content).await;
+    let mut ids: Vec<Uuid> = dead_letters::list(log, topics).await.unwrap().iter().map(|letter| letter.id).collect();
+    assert_eq!(ids.len(), 41);
+    let nobody = Uuid::from_u128(7);
+    ids.push(nobody);
+    let redriven = dead_letters::redrive(log, topics, catalog, &ids, Uuid::new_v4(), 5).await.unwrap();
+    let failed: Vec<Uuid> = redriven.iter().filter(|(_, outcome)| outcome.is_err()).map(|(id, _)| *id).collect();
+    assert_eq!(failed, ids[40..]);
+    let offsets: HashSet<u64> = redriven.iter().filter_map(|(_, outcome)| Some(outcome.as_ref().ok()?.published.2)).collect();
+    assert_eq!(offsets.len(), 40);
+    place.drain(Role::Relational, &content).await;
+    for number in 0..40 {
+        assert_eq!(value_of(&content, &of(number)), Some(number.to_string()));
+    }
+    assert_eq!(dead_letters::list(log, topics).await.unwrap().len(), 1, "what cannot be read stays open");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_refused_row_is_redriven_and_the_open_letters_return_to_zero() {
     let (place, content) = (Place::new().await, Arc::default());
@@ -141,7 +200,7 @@ async fn a_refused_row_is_redriven_and_the_open_letters_return_to_zero() {
     assert_eq!((letters.len(), of_fold.reason.as_str(), of_sink.key.as_str()), (2, "unknown_key", "A"));
 
     // The sink's: still poison, so it is refused again and becomes a new letter.
-    let redriven = dead_letters::redrive(log, topics, catalog, of_sink.id, 5).await.unwrap();
+    let redriven = redrive(&place, of_sink.id).await.unwrap();
     assert!(!redriven.changed_since);
     place.drain(Role::Graph, &content).await;
     let again = dead_letters::list(log, topics).await.unwrap();
@@ -151,25 +210,26 @@ async fn a_refused_row_is_redriven_and_the_open_letters_return_to_zero() {
     let relational = Arc::clone(&content);
     relational.lock().unwrap().rows.clear();
     place.pipeline.board.update("sink.relational", |_| {});
-    dead_letters::redrive(log, topics, catalog, again.id, 6).await.unwrap();
+    redrive(&place, again.id).await.unwrap();
     place.drain(Role::Relational, &relational).await;
     assert_eq!(value_of(&relational, "A").as_deref(), Some(POISON));
 
     // The fold's: the key has come to be in the meantime, so the update fits now, and the answer says that it changed.
     place.publish(&[insert("crm", row("C", "0"))]).await;
     place.drain(Role::Relational, &relational).await;
-    assert!(dead_letters::redrive(log, topics, catalog, of_fold.id, 7).await.unwrap().changed_since);
+    assert!(redrive(&place, of_fold.id).await.unwrap().changed_since);
     place.drain(Role::Relational, &relational).await;
     assert_eq!(value_of(&relational, "C").as_deref(), Some("1"));
     assert_eq!(dead_letters::list(log, topics).await.unwrap(), []);
     assert!(dead_letters::count_open(log, topics).await.unwrap().is_empty());
-    // Each was a source of its own, so whoever sends two at once makes no repeats.
+    // Each call was a source of its own, so whoever sends at the same time makes no repeats.
     let changes = log.read(&topics.changes("thing"), 0, 0, ReadLimit { records_max: 100, bytes_max: 1 << 20 }).await.unwrap();
     let entity = catalog.entity("thing").unwrap();
     let sources = changes.iter().map(|record| decode_change(catalog, entity, record.value).unwrap().source.into_owned());
     let sources: Vec<String> = sources.filter(|source| source != "crm").collect();
-    assert_eq!(sources, [of_sink.id, again.id, of_fold.id].map(|id| format!("redrive/{id}")));
-    let closed = dead_letters::redrive(log, topics, catalog, of_fold.id, 8).await;
+    assert!(sources.iter().all(|source| source.starts_with("redrive/")), "{sources:?}");
+    assert_eq!(sources.iter().collect::<HashSet<_>>().len(), 3);
+    let closed = redrive(&place, of_fold.id).await;
     assert!(matches!(closed, Err(RedriveError::Letter(DeadLetterError::Closed(_)))));
 }
 
@@ -186,7 +246,7 @@ async fn bytes_that_are_no_change_are_a_letter_that_can_be_discarded() {
     let letters = dead_letters::list(log, topics).await.unwrap();
     assert_eq!((letters.len(), letters[0].reason.as_str(), letters[0].offset), (1, "undecodable", 0));
     assert_eq!(letters[0].payload.as_deref(), Some("6e6f206368616e6765"), "the original bytes");
-    let problem = dead_letters::redrive(log, topics, &place.pipeline.catalog, letters[0].id, 1).await;
+    let problem = redrive(&place, letters[0].id).await;
     assert!(matches!(problem, Err(RedriveError::Undecodable { .. })));
     dead_letters::discard(log, topics, letters[0].id).await.unwrap();
     assert_eq!(dead_letters::list(log, topics).await.unwrap(), []);

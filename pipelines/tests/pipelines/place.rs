@@ -1,6 +1,6 @@
 //! A pipeline over a log in memory that can be told to fail, and changes published by hand.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -26,6 +26,8 @@ pub(crate) struct Place {
     pub(crate) chaos: Arc<Chaos>,
     /// The next append that moves a position happens, and says that it failed.
     pub(crate) lose_answer: Arc<AtomicBool>,
+    /// Bytes of the largest append that moved a position.
+    pub(crate) largest: Arc<AtomicUsize>,
     pub(crate) sequence: Mutex<u64>,
 }
 
@@ -36,11 +38,15 @@ impl Place {
 
     pub(crate) async fn with_identity(identity: LogIdentity) -> Self {
         let lose_answer = Arc::new(AtomicBool::new(false));
-        let lose = Arc::clone(&lose_answer);
+        let largest = Arc::new(AtomicUsize::new(0));
+        let (lose, largest_seen) = (Arc::clone(&lose_answer), Arc::clone(&largest));
         let options = MemoryOptions {
             identity,
             fault: Arc::new(move |operation| match operation {
-                Operation::Append(append) if !append.positions().is_empty() && lose.swap(false, Ordering::SeqCst) => Fault::After,
+                Operation::Append(append) if !append.positions().is_empty() => {
+                    largest_seen.fetch_max(append.bytes(), Ordering::SeqCst);
+                    if lose.swap(false, Ordering::SeqCst) { Fault::After } else { Fault::None }
+                }
                 _ => Fault::None,
             }),
             ..MemoryOptions::default()
@@ -57,7 +63,7 @@ impl Place {
         };
         pipeline.prepare(1).await.unwrap();
         let cache = tempfile::tempdir().unwrap();
-        Self { pipeline, log, cache, chaos, lose_answer, sequence: Mutex::new(0) }
+        Self { pipeline, log, cache, chaos, lose_answer, largest, sequence: Mutex::new(0) }
     }
 
     /// Publishes changes, with numbers that rise.
@@ -81,6 +87,11 @@ impl Place {
 
     /// Runs the fold and this sink until both have passed everything, then stops them.
     pub(crate) async fn drain(&self, role: Role, content: &Arc<Mutex<Content>>) {
+        self.drain_within(BatchLimits::FOLD, role, content).await;
+    }
+
+    /// The same with other batches of the fold.
+    pub(crate) async fn drain_within(&self, limits: BatchLimits, role: Role, content: &Arc<Mutex<Content>>) {
         let mut pipeline = self.pipeline.clone();
         pipeline.shutdown = CancellationToken::new();
         let stage = format!("sink.{}", role.name());
@@ -89,7 +100,7 @@ impl Place {
             pipeline.shutdown.cancel();
         };
         futures::join!(
-            pipeline.run_fold(self.cache.path().join("state"), BatchLimits::FOLD),
+            pipeline.run_fold(self.cache.path().join("state"), limits),
             pipeline.run_sink(self.sink(role, content), BatchLimits::SINK),
             work,
         );

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use tidemark_log::LogIdentity;
 use uuid::Uuid;
 
-use super::{Cache, Overlay, Overlays, Reached, entity_seed};
+use super::{Cache, Overlay, Overlays, Reached, entity_seed, key_hash};
 
 const LOG: LogIdentity = LogIdentity { id: Uuid::from_u128(7), generation: 1 };
 
@@ -83,6 +83,25 @@ fn look_up(overlays: &Overlays, cache: &mut Cache, key: &str) -> Option<String> 
         Some(bytes) => Some(String::from_utf8(bytes.to_vec()).unwrap()),
         None => get(cache, "customer", key),
     }
+}
+
+#[test]
+fn a_compaction_between_look_up_and_put_loses_no_key() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut cache = Cache::open(directory.path(), LOG).unwrap();
+    let keys: Vec<String> = (0..100).map(|number| format!("C{number}")).collect();
+    let hash = |key: &str| key_hash(entity_seed("customer"), key.as_bytes());
+    let other = keys[1..].iter().find(|key| hash(key) == hash(&keys[0])).expect("there are few hashes here");
+    put(&mut cache, &[("customer", &keys[0], "1"), ("customer", other, "2")], 2);
+    put(&mut cache, &[("customer", &keys[0], "3")], 3);
+    assert_eq!(get(&mut cache, "customer", &keys[0]).as_deref(), Some("3"));
+    // The file has them in another order than they came in: the place is the other one's from here on.
+    cache.compact().unwrap();
+    let mut overlay = Overlay::default();
+    overlay.put(entity_seed("customer"), keys[0].as_bytes(), b"4");
+    cache.put(&overlay, &[]).unwrap();
+    assert_eq!(get(&mut cache, "customer", &keys[0]).as_deref(), Some("4"));
+    assert_eq!(get(&mut cache, "customer", other).as_deref(), Some("2"));
 }
 
 proptest! {

@@ -1,6 +1,7 @@
 //! One batch of the fold: every change decided in order, and all that comes of it gathered in one append.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use tidemark_connector_core::receipt::Rejection;
 use tidemark_log::{Append, LogIdentity, RECORD_BYTES_MAX, RecordRef};
@@ -40,24 +41,31 @@ pub(super) enum Stopped {
 }
 
 impl Batch {
-    /// Decides all changes in order. Those by writers in `given_up` whose schema nobody published become dead letters.
+    /// Decides changes in order, until what comes of them has `bytes_max`: large rows may come of small changes. What is left is taken
+    /// out of the parts, and read again. Changes by writers in `given_up` whose schema nobody published become dead letters.
     pub(super) fn decide(
         &mut self,
         pipeline: &Pipeline,
         running: &mut Running,
-        parts: &[Part],
+        parts: &mut Vec<Part>,
         log: LogIdentity,
         given_up: &HashSet<u64>,
+        bytes_max: usize,
     ) -> Result<(), Stopped> {
         self.last_state = vec![None; running.places.len()];
-        for part in parts {
-            for record in part.records.iter() {
-                let cursor = &running.reading.list[part.cursor];
+        for index in 0..parts.len() {
+            let (records, part_cursor) = (Arc::clone(&parts[index].records), parts[index].cursor);
+            for record in records.iter() {
+                if self.append.bytes() >= bytes_max {
+                    running.reading.cut(parts, index, record.offset);
+                    return Ok(());
+                }
+                let cursor = &running.reading.list[part_cursor];
                 match decode_change(&pipeline.catalog, &cursor.entity, record.value) {
                     Ok(change) if change.key.as_bytes() != record.key => {
                         self.bury(pipeline, cursor, record, "key_mismatch", "the record key is not the change's key");
                     }
-                    Ok(change) => self.apply(pipeline, running, part.cursor, record, change, log)?,
+                    Ok(change) => self.apply(pipeline, running, part_cursor, record, change, log)?,
                     Err(DecodeError::UnknownSchema(fingerprint)) if !given_up.contains(&fingerprint) => {
                         return Err(Stopped::UnknownSchema(fingerprint));
                     }
