@@ -4,23 +4,23 @@
 //! after a crash is the same letter. A letter is closed by a record that supersedes it under the same id, so the number of open
 //! ones returns to zero.
 //!
-//! *Redrive.* A letter of a source (its change was refused by the fold) is published anew as a change of a source of its own,
-//! `redrive/<letter>`, and the answer says whether the key has changed since. A letter of a sink asks in the same way for the key's
+//! *Redrive.* A letter of a source (its change was refused by the fold) is published anew as a change of another source,
+//! `redrive/<run>`, and the answer says whether the key has changed since. A letter of a sink asks in the same way for the key's
 //! *current* state: a change that names no field makes the fold write the state once more with the same version, which every store already has but the one
-//! that refused it. Only the fold writes states, so an old one can never come to lie behind a newer one. Either way closing the
-//! letter is in the same append; what is refused again becomes a new letter.
+//! that refused it. Only the fold writes states, so an old one can never come to lie behind a newer one. Either way the letter
+//! is closed when the change is in the log; what is refused again becomes a new letter.
 
 mod redrive;
 mod retention;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde::{Deserialize, Serialize};
 use tidemark_connector_core::progress;
-use tidemark_log::{Append, Log, LogError, Topics, record::RECORD_BYTES_MAX};
+use tidemark_log::{Append, Log, LogError, RECORD_BYTES_MAX, ReadLimit, Topics};
 use uuid::Uuid;
 
-pub use redrive::{Redrive, RedriveError, redrive};
+pub use redrive::{LETTERS_MAX, Redrive, RedriveError, Redriven, redrive};
 pub use retention::closed_before;
 
 /// Longest payload that is kept as hexadecimal text within one record; a longer one is found by its position.
@@ -182,8 +182,31 @@ pub async fn discard(log: &dyn Log, topics: &Topics, id: Uuid) -> Result<(), Dea
 }
 
 async fn show_open(log: &dyn Log, topics: &Topics, id: Uuid) -> Result<DeadLetter, DeadLetterError> {
-    let letter = show(log, topics, id).await?;
-    if letter.status == LetterStatus::Open { Ok(letter) } else { Err(DeadLetterError::Closed(id)) }
+    find(log, topics, &[id]).await?.remove(0)
+}
+
+/// These letters, in their order; what is not open is an error in its place. Reads the topic once and keeps no others.
+async fn find(log: &dyn Log, topics: &Topics, ids: &[Uuid]) -> Result<Vec<Result<DeadLetter, DeadLetterError>>, LogError> {
+    const LIMIT: ReadLimit = ReadLimit { records_max: 10_000, bytes_max: 8 << 20 };
+    let mut found: HashMap<String, Option<String>> = ids.iter().map(|id| (id.to_string(), None)).collect();
+    let mut offset = log.bounds(&topics.dead_letters, 0).await?.start;
+    loop {
+        let records = log.read(&topics.dead_letters, 0, offset, LIMIT).await?;
+        let Some(next) = records.next_offset() else { break };
+        for record in records.iter() {
+            if let Some(text) = std::str::from_utf8(record.key).ok().and_then(|key| found.get_mut(key)) {
+                *text = Some(String::from_utf8_lossy(record.value).into_owned());
+            }
+        }
+        offset = next;
+    }
+    let letter = |id: &Uuid| {
+        let key = id.to_string();
+        let text = found.get(&key).and_then(Option::as_deref).ok_or(DeadLetterError::Unknown(*id))?;
+        let letter = parse(&key, text)?;
+        if letter.status == LetterStatus::Open { Ok(letter) } else { Err(DeadLetterError::Closed(*id)) }
+    };
+    Ok(ids.iter().map(letter).collect())
 }
 
 fn parse(id: &str, text: &str) -> Result<DeadLetter, DeadLetterError> {

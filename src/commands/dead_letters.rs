@@ -1,8 +1,9 @@
 //! `dead-letters list | show | redrive | discard`.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use jiff::Timestamp;
-use tidemark_pipelines::dead_letters::{self, DeadLetter, LetterStatus};
+use tidemark_pipelines::dead_letters::{self, DeadLetter, LetterStatus, Redrive};
+use tidemark_sink_core::report::told;
 use uuid::Uuid;
 
 use crate::arguments::{Chosen, Common, DeadLetters};
@@ -32,13 +33,22 @@ pub(crate) async fn run(common: &Common, command: &DeadLetters) -> Result<Exit> 
             }
         }
         DeadLetters::Redrive(chosen) => {
-            for id in ids_of(chosen, &dead_letters::list(&*log, topics).await?) {
+            let mut failed = 0;
+            for ids in ids_of(chosen, &dead_letters::list(&*log, topics).await?).chunks(dead_letters::LETTERS_MAX) {
                 let now = Timestamp::now().as_microsecond();
-                let redriven = dead_letters::redrive(&*log, topics, &workplace.catalog, id, now).await;
-                let redriven = redriven.with_context(|| format!("redriving {id}"))?;
-                let (topic, partition, offset) = redriven.published;
-                let warning = if redriven.changed_since { "; the key has changed since: look whether that is right" } else { "" };
-                print_line(&format!("{id} is on its way again as {topic}/{partition} offset {offset}{warning}"))?;
+                let redriven = dead_letters::redrive(&*log, topics, &workplace.catalog, ids, Uuid::new_v4(), now).await;
+                for (id, outcome) in redriven.context("redriving")? {
+                    match outcome {
+                        Ok(redrive) => print_line(&line_of_redrive(id, &redrive))?,
+                        Err(error) => {
+                            failed += 1;
+                            print_line(&format!("{id} stays open: {}", told(&error)))?;
+                        }
+                    }
+                }
+            }
+            if failed > 0 {
+                bail!("{failed} dead letters were not sent on their way; the lines above say why");
             }
         }
         DeadLetters::Discard(chosen) => {
@@ -49,6 +59,12 @@ pub(crate) async fn run(common: &Common, command: &DeadLetters) -> Result<Exit> 
         }
     }
     Ok(Exit::Done)
+}
+
+fn line_of_redrive(id: Uuid, redrive: &Redrive) -> String {
+    let (topic, partition, offset) = &redrive.published;
+    let warning = if redrive.changed_since { "; the key has changed since: look whether that is right" } else { "" };
+    format!("{id} is on its way again as {topic}/{partition} offset {offset}{warning}")
 }
 
 fn ids_of(chosen: &Chosen, open: &[DeadLetter]) -> Vec<Uuid> {

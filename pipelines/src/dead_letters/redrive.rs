@@ -1,18 +1,18 @@
-//! Sending a dead letter on its way again.
+//! Sending dead letters on their way again.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 
-use tidemark_connector_core::progress::{EPOCH_SHIFT, take_epoch};
-use tidemark_log::{Append, Log, LogError, ReadLimit, RecordBatch, Topics};
+use tidemark_log::{Append, Log, LogError, ReadLimit, Topics};
 use tidemark_schemas::change::{Change, Operation, event_id};
 use tidemark_schemas::codec::{DecodeError, decode_change, decode_state, encode_change, header};
 use tidemark_schemas::{Catalog, Cell, Entity, State};
 use uuid::Uuid;
 
-use super::{DeadLetter, DeadLetterError, LetterStatus, from_hex, put_closed, show_open};
+use super::{DeadLetter, DeadLetterError, LetterStatus, find, from_hex, put_closed};
 use crate::engine::schemas;
 
-/// Begins the source name of what is published anew: each letter is a source of its own, so that letters which are sent on their way
+/// Begins the source name of what is published anew: each call is a source of its own, so that letters which are sent on their way
 /// at the same time, by whomever, do not make repeats of each other.
 const SOURCE: &str = "redrive";
 /// How much of a topic is read at once when a record is looked for.
@@ -60,24 +60,83 @@ impl From<LogError> for RedriveError {
     }
 }
 
-/// Sends an open letter on its way again and closes it. `now` is when (UTC microseconds).
-pub async fn redrive(log: &dyn Log, topics: &Topics, catalog: &Catalog, id: Uuid, now: i64) -> Result<Redrive, RedriveError> {
-    let letter = show_open(log, topics, id).await?;
+/// Letters that one call is best given: they are in memory and appended at once, and the topics are read through for each call.
+pub const LETTERS_MAX: usize = 1_000;
+
+/// What came of each letter.
+pub type Redriven = Vec<(Uuid, Result<Redrive, RedriveError>)>;
+
+/// Sends open letters on their way again, in this order, and closes them. `run` is drawn anew for each
+/// call, `now` is when (UTC microseconds). What is published is in the log before its letters are closed: after a failure in
+/// between they are open, and may be sent again.
+pub async fn redrive(
+    log: &dyn Log,
+    topics: &Topics,
+    catalog: &Catalog,
+    ids: &[Uuid],
+    run: Uuid,
+    now: i64,
+) -> Result<Redriven, DeadLetterError> {
+    let letters = find(log, topics, ids).await?;
+    let states = States::read(log, topics, catalog, letters.iter().filter_map(|letter| letter.as_ref().ok())).await?;
+    schemas::declare(log, topics, catalog).await?;
+    let source = format!("{SOURCE}/{run}");
+    let (mut changes, mut closings) = (Append::default(), Append::default());
+    let mut sent = Vec::with_capacity(ids.len());
+    for (id, letter) in ids.iter().zip(letters) {
+        let prepared = match letter {
+            Err(error) => Err(error.into()),
+            Ok(letter) => {
+                let numbered = Numbered { source: &source, source_seq: changes.len() as u64 + 1, now };
+                put_anew(log, topics, catalog, &states, &letter, numbered, &mut changes)
+                    .await
+                    .map(|changed_since| (letter, changed_since))
+            }
+        };
+        let prepared = prepared.map(|(letter, changed_since)| {
+            put_closed(&mut closings, topics, &letter, LetterStatus::Redriven);
+            (topics.changes(&letter.entity).to_string(), letter.partition, changed_since)
+        });
+        sent.push((*id, prepared));
+    }
+    let mut offsets = log.append(changes).await?.into_iter();
+    log.append(closings).await?;
+    let redriven = sent.into_iter().map(|(id, prepared)| {
+        let redrive = prepared.map(|(topic, partition, changed_since)| {
+            let offset = offsets.next().expect("each that was prepared is one record");
+            Redrive { published: (topic, partition, offset), changed_since }
+        });
+        (id, redrive)
+    });
+    Ok(redriven.collect())
+}
+
+/// Under which number a change is published, and when.
+#[derive(Clone, Copy)]
+struct Numbered<'s> {
+    source: &'s str,
+    source_seq: u64,
+    now: i64,
+}
+
+/// Puts what a letter is about into the append, as one change. Says whether the key has been changed since.
+async fn put_anew(
+    log: &dyn Log,
+    topics: &Topics,
+    catalog: &Catalog,
+    states: &States,
+    letter: &DeadLetter,
+    numbered: Numbered<'_>,
+    changes: &mut Append,
+) -> Result<bool, RedriveError> {
+    let id = letter.id;
     let entity = catalog.entity(&letter.entity).ok_or_else(|| RedriveError::NoEntity(letter.entity.clone()))?;
     let of_source = *letter.topic == *topics.changes(&entity.name);
-    let state = find_state(log, topics, entity, &letter).await?;
-    let state = match &state {
+    let state = match states.of(letter) {
         None => None,
-        Some(record) => {
-            let state = decode_state(catalog, entity, record.get(0).value);
-            Some(state.map_err(|cause| RedriveError::Undecodable { id, cause })?)
-        }
+        Some(bytes) => Some(decode_state(catalog, entity, bytes).map_err(|cause| RedriveError::Undecodable { id, cause })?),
     };
-    schemas::declare(log, topics, catalog).await?;
-    let source = format!("{SOURCE}/{id}");
-    // Two who send the same letter at once may take the same number: then the fold takes one of them.
-    let source_seq = take_epoch(log, topics, &source).await? << EPOCH_SHIFT;
-    let bytes = if of_source { Some(original(log, &letter).await?) } else { None };
+    let bytes = if of_source { Some(original(log, letter).await?) } else { None };
     let change = match (&bytes, &state) {
         (Some(bytes), _) => {
             let change = match decode_change(catalog, entity, bytes) {
@@ -86,25 +145,20 @@ pub async fn redrive(log: &dyn Log, topics: &Topics, catalog: &Catalog, id: Uuid
                 }
                 decoded => decoded,
             };
-            let change = change.map_err(|cause| RedriveError::Undecodable { id, cause })?;
-            publish_anew(change, &source, source_seq, now)
+            publish_anew(change.map_err(|cause| RedriveError::Undecodable { id, cause })?, numbered)
         }
-        (None, Some(state)) => ask_for_state(entity, state, &source, source_seq, now),
-        (None, None) => return Err(RedriveError::NoState(letter.key)),
+        (None, Some(state)) => ask_for_state(entity, state, numbered),
+        (None, None) => return Err(RedriveError::NoState(letter.key.clone())),
     };
-    let changed_since = of_source && state.is_some_and(|state| state.position.1 > letter.offset);
     // All topics of an entity have the same partitions.
-    let partition = letter.partition;
-    let mut append = Append::default();
     let topic = topics.changes(&entity.name);
-    append.record(&topic, partition, change.key.as_bytes(), |out| encode_change(entity, &change, out));
-    put_closed(&mut append, topics, &letter, LetterStatus::Redriven);
-    let offsets = log.append(append).await?;
-    Ok(Redrive { published: (topic.to_string(), partition, offsets[0]), changed_since })
+    changes.record(&topic, letter.partition, change.key.as_bytes(), |out| encode_change(entity, &change, out));
+    Ok(of_source && state.is_some_and(|state| state.position.1 > letter.offset))
 }
 
 /// The same change as one of our own source, so that no mark or claim of the old one is touched.
-fn publish_anew<'a>(change: Change<'a>, source: &'a str, source_seq: u64, now: i64) -> Change<'a> {
+fn publish_anew<'a>(change: Change<'a>, numbered: Numbered<'a>) -> Change<'a> {
+    let Numbered { source, source_seq, now } = numbered;
     Change {
         source: Cow::Borrowed(source),
         source_seq,
@@ -117,7 +171,8 @@ fn publish_anew<'a>(change: Change<'a>, source: &'a str, source_seq: u64, now: i
 }
 
 /// A change that names no field: the fold answers with the state as it is.
-fn ask_for_state<'a>(entity: &Entity, state: &State<'a>, source: &'a str, source_seq: u64, now: i64) -> Change<'a> {
+fn ask_for_state<'a>(entity: &Entity, state: &State<'a>, numbered: Numbered<'a>) -> Change<'a> {
+    let Numbered { source, source_seq, now } = numbered;
     // What stands outside the mask is ignored, but fields of the key may not be null in the encoding.
     let of_key = |position| entity.key.iter().any(|path| path.positions.first() == Some(&position));
     let row = state.row.iter().enumerate().map(|(position, cell)| if of_key(position) { cell.clone() } else { Cell::Null });
@@ -154,24 +209,39 @@ async fn original(log: &dyn Log, letter: &DeadLetter) -> Result<Vec<u8>, Redrive
     }
 }
 
-/// The last state record of the letter's key, alone in a batch.
-async fn find_state(
-    log: &dyn Log,
-    topics: &Topics,
-    entity: &Entity,
-    letter: &DeadLetter,
-) -> Result<Option<RecordBatch>, LogError> {
-    let topic = topics.state(&entity.name);
-    let mut found = None;
-    let mut offset = log.bounds(&topic, letter.partition).await?.start;
-    loop {
-        let records = log.read(&topic, letter.partition, offset, SCAN_LIMIT).await?;
-        let Some(next) = records.next_offset() else { return Ok(found) };
-        for record in records.iter().filter(|record| record.key == letter.key.as_bytes()) {
-            let mut alone = RecordBatch::default();
-            alone.push(record.offset, record.timestamp, record.key, record.value);
-            found = Some(alone);
+/// Last state records of keys.
+struct States(HashMap<(String, u32), HashMap<String, Option<Vec<u8>>>>);
+
+impl States {
+    /// Reads those of the letters' keys, each partition once.
+    async fn read<'l>(
+        log: &dyn Log,
+        topics: &Topics,
+        catalog: &Catalog,
+        letters: impl Iterator<Item = &'l DeadLetter>,
+    ) -> Result<Self, LogError> {
+        let mut wanted: HashMap<(String, u32), HashMap<String, Option<Vec<u8>>>> = HashMap::new();
+        for letter in letters.filter(|letter| catalog.entity(&letter.entity).is_some()) {
+            wanted.entry((letter.entity.clone(), letter.partition)).or_default().insert(letter.key.clone(), None);
         }
-        offset = next;
+        for ((entity, partition), keys) in &mut wanted {
+            let topic = topics.state(entity);
+            let mut offset = log.bounds(&topic, *partition).await?.start;
+            loop {
+                let records = log.read(&topic, *partition, offset, SCAN_LIMIT).await?;
+                let Some(next) = records.next_offset() else { break };
+                for record in records.iter() {
+                    if let Some(found) = std::str::from_utf8(record.key).ok().and_then(|key| keys.get_mut(key)) {
+                        *found = Some(record.value.to_vec());
+                    }
+                }
+                offset = next;
+            }
+        }
+        Ok(Self(wanted))
+    }
+
+    fn of(&self, letter: &DeadLetter) -> Option<&[u8]> {
+        self.0.get(&(letter.entity.clone(), letter.partition))?.get(&letter.key)?.as_deref()
     }
 }
