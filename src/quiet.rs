@@ -12,9 +12,9 @@ use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow};
 use tidemark_log::LogError;
-use tidemark_pipelines::status::StageState;
+use tidemark_pipelines::status::{StageState, StatusBoard};
 use tidemark_sink_core::{Role, SinkError};
 use tokio::time::{Instant, Interval};
 
@@ -162,6 +162,18 @@ async fn unavailable(session: &Session, patience: Duration) -> Result<()> {
     }
 }
 
+fn needs_a_person(stage: &str, why: &str) -> anyhow::Error {
+    anyhow!("`{stage}` cannot go on: {why}; put that right and run this again, what was done stays done")
+}
+
+/// Why a stage of ours fails by what waiting does not mend, if one does.
+pub(crate) fn cannot_go_on(board: &StatusBoard) -> Option<anyhow::Error> {
+    board.lines().into_iter().find_map(|(stage, line)| match line.state {
+        StageState::Degraded(why) if line.needs_a_person => Some(needs_a_person(&stage, &why)),
+        _ => None,
+    })
+}
+
 /// Returns when a stage of ours has been degraded for longer than `patience`, or by what waiting does not mend.
 pub(crate) async fn own_degraded(session: &Session, patience: Duration) -> Result<()> {
     let mut since: BTreeMap<String, Instant> = BTreeMap::new();
@@ -174,7 +186,7 @@ pub(crate) async fn own_degraded(session: &Session, patience: Duration) -> Resul
                 continue;
             };
             if line.needs_a_person {
-                bail!("`{stage}` cannot go on: {why}; put that right and run this again, what was done stays done");
+                return Err(needs_a_person(&stage, &why));
             }
             if since.entry(stage.clone()).or_insert_with(Instant::now).elapsed() >= patience {
                 return Err(UnavailableError(format!("`{stage}` stayed unavailable: {why}")).into());

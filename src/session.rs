@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use metrics_exporter_prometheus::PrometheusHandle;
 use tidemark_log::LogError;
 use tidemark_pipelines::engine::{BatchLimits, Pipeline};
@@ -23,7 +23,7 @@ use crate::stages::{self, Claims};
 use crate::stores::{self, Source};
 use crate::view::View;
 use crate::workplace::{OpenLog, Workplace};
-use crate::{http, maintenance};
+use crate::{http, maintenance, quiet};
 
 /// How long stages may take to drain: a batch takes a fraction of a second, and five seconds are promised in all.
 const DRAIN_MAX: Duration = Duration::from_millis(4_500);
@@ -54,11 +54,11 @@ pub(crate) struct Tasks {
 
 impl Tasks {
     /// Returns when a stage or helper ends by itself, which none does before shutdown unless it is broken.
-    pub(crate) async fn failed(&mut self) -> Result<()> {
+    pub(crate) async fn failed(&mut self, board: &StatusBoard) -> Result<()> {
         tokio::select! {
             Some(ended) = self.stages.join_next() => {
                 ended.context("a stage broke down")?;
-                bail!("a stage ended by itself; the log above says why")
+                Err(quiet::cannot_go_on(board).unwrap_or_else(|| anyhow!("a stage ended by itself; the log above says why")))
             }
             Some(ended) = self.helpers.join_next() => {
                 ended.context("a helper task broke down")??;

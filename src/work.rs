@@ -64,7 +64,7 @@ pub(crate) async fn run(
     };
     let ended = tokio::select! {
         () = signals.next() => Ok(None),
-        failed = tasks.failed() => failed.map(|()| None),
+        failed = tasks.failed(&session.pipeline.board) => failed.map(|()| None),
         done = done => done.map(Some),
     };
     session.tasks = tasks;

@@ -131,7 +131,7 @@ async fn log_and_stores(workplace: &Workplace, deep: bool, findings: &mut Vec<Fi
         let mut report = sink.check(identity).await;
         if has_topics && report.problems.is_empty() {
             tell_build(workplace, &log, &*sink, &mut report).await?;
-            report.problems.extend(ahead(workplace, &*log, &*sink).await?);
+            report.problems.extend(ahead(workplace, &*log, &*sink).await.unwrap_or_else(|error| Some(format!("{error:#}"))));
         }
         findings.push(finding(&part, report.summary, report.problems));
     }

@@ -61,11 +61,15 @@ async fn rebuild(session: &mut Session, stage: &str, role: Role, command: &argum
         Some((stage, holder)) => view.say(&format!("{stage} is run by {holder}, which does the work")),
         None => session.start_stages(None)?,
     }
-    tokio::select! {
+    let mut tasks = std::mem::take(&mut session.tasks);
+    let rebuilt = tokio::select! {
         biased;
         given_up = quiet::own_degraded(session, command.patience.timeout) => given_up.map(|()| 0),
+        failed = tasks.failed(&session.pipeline.board) => failed.map(|()| 0),
         filled = filled(session, stage, &replay, &*sink, command, view) => filled,
-    }
+    };
+    session.tasks = tasks;
+    rebuilt
 }
 
 /// Writes down what is wanted, as soon as the store says where it stands, if that must be known.
