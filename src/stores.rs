@@ -87,11 +87,12 @@ fn utc_offset(workplace: &Workplace) -> Result<i32> {
     Ok(zone.to_offset(Timestamp::now()).seconds())
 }
 
-/// Bounds of a store's batches. A batch that fails has embedded for nothing: where a service does that, which may count or limit its
-/// requests, a batch is one of them.
+/// Bounds of a store's batches. In a file a batch is one transaction, so one that fails has embedded for nothing: where a service does
+/// that, which may count or limit its requests, a batch there is one of them.
 pub(crate) fn limits(workplace: &Workplace, role: Role, limits: BatchLimits) -> BatchLimits {
-    match &workplace.configuration.embedder {
-        EmbedderSettings::OpenAi { texts_per_request, .. } if role == Role::Vector => {
+    let configuration = &workplace.configuration;
+    match (&configuration.embedder, configuration.store(role)) {
+        (EmbedderSettings::OpenAi { texts_per_request, .. }, Store::Sqlite(_)) if role == Role::Vector => {
             BatchLimits { records_max: limits.records_max.min(*texts_per_request), ..limits }
         }
         _ => limits,

@@ -198,7 +198,7 @@ pub(crate) const KEYS: &[Key] = &[
         "embedder.texts_per_request",
         Kind::Whole(1, 2048),
         "64",
-        "Texts in one request, for `openai`; some services take only 10.",
+        "Texts in one request, for `openai`; some services take only 10. A SQLite vector store then takes as many records at once.",
     ),
     key(
         "batch.records_max",
