@@ -1,16 +1,20 @@
 //! The sink over one database: what is done in which order.
 //!
 //! A batch: whose the partitions are and which tables are there; the rows; the same look again; the positions last, all of them in one
-//! insert. The look costs one small query; it tells a stale writer before it writes, and a table that was dropped or replaced before
-//! a position speaks of rows that went with it. What is cut off in between is written again from the old positions, and merges away.
+//! insert. A look costs a query, so it counts for a moment ([`LOOK_EVERY`]). What happens within that moment does no harm: a stale
+//! writer's rows are gated by version and its positions never read, and a position names the table whose rows it speaks of, so that of
+//! a table that was dropped or replaced begins anew at the next open, which the next look brings about. What is cut off in between is
+//! written again from the old positions, and merges away.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use tidemark_log::{LogIdentity, Share, crash};
 use tidemark_schemas::Catalog;
 use tidemark_sink_core::{Applied, Role, Sink, SinkBatch, SinkError, SinkRow, StorePosition, StoreReport, TopicBatch, refused};
+use tokio::time::Instant;
 
 use crate::ClickHouseOptions;
 use crate::client::Store;
@@ -26,8 +30,11 @@ use crate::table::Table;
 use crate::views::{self, View};
 use crate::write;
 
-/// Each write makes at least two parts for the server to merge, and asks it twice whether the store is still ours.
+/// Each write makes at least two parts for the server to merge.
 const BATCHES_PER_WRITE: usize = 12;
+/// How long a look at who owns the store counts. Longer: an overtaken writer goes on for longer, for nothing; shorter: two queries more
+/// for each batch, which are half of what a small one takes.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// The analytics sink.
 pub(crate) struct ClickHouseSink {
@@ -37,6 +44,8 @@ pub(crate) struct ClickHouseSink {
     vip_levels: Vec<String>,
     /// Its name as a writer, the same for all its opens.
     writer: String,
+    /// [`LOOK_EVERY`].
+    look_every: Duration,
     open: Option<Open>,
 }
 
@@ -48,13 +57,29 @@ struct Open {
     positions: BTreeMap<Place, Position>,
     /// Table → id.
     ids: BTreeMap<String, String>,
+    /// When the store was last seen to be ours.
+    looked: Instant,
 }
 
 impl ClickHouseSink {
     pub(crate) fn new(options: ClickHouseOptions, catalog: &Catalog, vip_levels: Vec<String>, utc_offset: i32) -> Self {
         let tables: Vec<Table> = catalog.entities().iter().map(|entity| Table::new(catalog, entity)).collect();
         let views = tables.iter().flat_map(Table::views).chain(views::possible(catalog, utc_offset)).collect();
-        Self { options, tables: Arc::new(tables), views, vip_levels, writer: epoch::new_writer(), open: None }
+        Self {
+            options,
+            tables: Arc::new(tables),
+            views,
+            vip_levels,
+            writer: epoch::new_writer(),
+            look_every: LOOK_EVERY,
+            open: None,
+        }
+    }
+
+    /// The same, which looks before each step.
+    #[cfg(test)]
+    pub(crate) fn wary(self) -> Self {
+        Self { look_every: Duration::ZERO, ..self }
     }
 
     fn place(&self) -> String {
@@ -66,6 +91,7 @@ impl ClickHouseSink {
         migration::make_database(&store).await?;
         migration::make_own(&store, &self.tables, &self.views).await?;
         meta::bind(&store, log).await?;
+        let looked = Instant::now();
         let writer = epoch::raise(&store, &self.writer, share).await?;
         let ids = migration::make_tables(&store, &self.tables, &self.views, &self.vip_levels).await?;
         let mut positions = BTreeMap::new();
@@ -79,7 +105,7 @@ impl ClickHouseSink {
         // Under the new epoch from here on: what an overtaken writer still writes is not read.
         position::write(&store, &writer, 0, &positions).await?;
         let shown = position::shown(&positions);
-        Ok((Open { store, writer, step: 0, positions, ids }, shown))
+        Ok((Open { store, writer, step: 0, positions, ids, looked }, shown))
     }
 
     async fn try_reset(&self) -> Result<(), Failure> {
@@ -107,7 +133,7 @@ impl ClickHouseSink {
             return Err(SinkError::Rejected(with_nul).into());
         }
         open.expect_positions(batch)?;
-        open.expect_ours(batch, &self.tables).await?;
+        open.look(batch, &self.tables, self.look_every).await?;
         let gates: Vec<Gate> = batch.parts.iter().map(|part| open.gate(part)).collect();
         let mut refused = Vec::new();
         let mut encoded = Vec::new();
@@ -127,7 +153,7 @@ impl ClickHouseSink {
         }
         crash::point("clickhouse.after-rows");
         if written > 0 {
-            open.expect_ours(batch, &self.tables).await?;
+            open.look(batch, &self.tables, self.look_every).await?;
         }
         open.move_positions(batch, &rows, &self.tables).await?;
         crash::point("clickhouse.after-positions");
@@ -156,6 +182,16 @@ impl Open {
                 let text = format!("{} does not stand at offset {from} of {entity}, partition {partition}", self.store.place);
                 return Err(SinkError::Stale(text));
             }
+        }
+        Ok(())
+    }
+
+    /// Looks whether the store is ours, unless the last look still counts.
+    async fn look(&mut self, batch: &SinkBatch, tables: &[Table], every: Duration) -> Result<(), Failure> {
+        let now = Instant::now();
+        if now.duration_since(self.looked) >= every {
+            self.expect_ours(batch, tables).await?;
+            self.looked = now;
         }
         Ok(())
     }

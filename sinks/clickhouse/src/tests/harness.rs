@@ -11,6 +11,7 @@ use tidemark_sink_core::contract::{StoreHarness, StoredRow};
 use uuid::Uuid;
 
 use crate::ClickHouseOptions;
+use crate::store::ClickHouseSink;
 
 /// How the engine writes a null in JSON strings.
 const NULL: &str = "ᴺᵁᴸᴸ";
@@ -80,7 +81,7 @@ impl Drop for Database {
 #[async_trait]
 impl StoreHarness for Database {
     fn sink(&self) -> Box<dyn Sink> {
-        crate::analytics(self.options(), Arc::clone(&self.catalog), vip_levels(), 8 * 3600)
+        Box::new(ClickHouseSink::new(self.options(), &self.catalog, vip_levels(), 8 * 3600).wary())
     }
 
     async fn rows(&self, entity: &str) -> BTreeMap<String, StoredRow> {

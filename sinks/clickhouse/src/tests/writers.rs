@@ -1,12 +1,15 @@
 //! Who may write, and into whose store.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
 
 use tidemark_log::{LogIdentity, Share};
 use tidemark_schemas::Catalog;
 use tidemark_sink_core::contract::{Fixture, LOG, StoreHarness};
 use tidemark_sink_core::{SinkBatch, SinkError};
 use tidemark_test_support::Kind;
+use tokio::time::Instant;
 
 use super::harness::Database;
 use crate::client::Store;
@@ -72,6 +75,30 @@ async fn a_position_of_an_overtaken_writer_is_never_read() {
     assert_eq!(newer.positions().await.unwrap()[0].next, 1);
     newer.apply(&batch(&fixture, 0, 1, "C2")).await.unwrap();
     assert_eq!(database.sink().open(LOG, &Share::All).await.unwrap()[0].next, 2);
+}
+
+#[tokio::test]
+async fn an_overtaken_writer_is_told_when_its_last_look_no_longer_counts() {
+    let Some(url) = Kind::ClickHouse.address("an_overtaken_writer_is_told_when_its_last_look_no_longer_counts") else { return };
+    let fixture = fixture();
+    let database = Database::fresh(&url, fixture.catalog());
+    let sink = || crate::analytics(database.options(), Arc::clone(&database.catalog), Vec::new(), 0);
+    let (mut older, mut newer) = (sink(), sink());
+    older.open(LOG, &Share::All).await.unwrap();
+    older.apply(&batch(&fixture, 0, 0, "C0")).await.unwrap();
+    newer.open(LOG, &Share::All).await.unwrap();
+    let deadline = Instant::now() + Duration::from_secs(30);
+    let mut from = 1;
+    while let Ok(applied) = older.apply(&batch(&fixture, 0, from, &format!("C{from}"))).await {
+        assert!(Instant::now() < deadline, "it goes on and on");
+        from += applied.written;
+    }
+    assert_eq!(newer.positions().await.unwrap()[0].next, 1, "its positions are not read");
+    // The owner goes the same way, and meets rows that are there.
+    for again in 1..=from {
+        newer.apply(&batch(&fixture, 0, again, &format!("C{again}"))).await.unwrap();
+    }
+    assert_eq!(database.query("SELECT count() FROM customer").await, [(from + 1).to_string()]);
 }
 
 #[tokio::test]
