@@ -187,12 +187,18 @@ impl Lanes {
 
     /// The cursor that stands there; `None` when the offset is beyond the end, where nobody can stand.
     async fn at(self: &Arc<Self>, place: Place, offset: u64) -> Result<Option<InUse<'_>>, LogError> {
-        if let Some((lane, cursor)) = self.take_at(&place, offset) {
-            return Ok(Some(InUse { lanes: self, lane, place, cursor: Some(cursor) }));
+        let mut stands = offset;
+        loop {
+            if let Some((lane, cursor)) = self.take_at(&place, stands) {
+                return Ok(Some(InUse { lanes: self, lane, place, cursor: Some(cursor) }));
+            }
+            // It goes into its slot there: whoever gives up waiting for it leaves it to be found.
+            let (lanes, wanted) = (Arc::clone(self), place.clone());
+            match blocking("setting a reading position", move || lanes.set(&wanted, offset)).await? {
+                Some(set) => stands = set,
+                None => return Ok(None),
+            }
         }
-        let (lanes, wanted) = (Arc::clone(self), place.clone());
-        let set = blocking("setting a reading position", move || lanes.set(&wanted, offset)).await?;
-        Ok(set.map(|(lane, cursor)| InUse { lanes: self, lane, place, cursor: Some(cursor) }))
     }
 
     fn take_at(&self, place: &Place, offset: u64) -> Option<(usize, Box<Cursor>)> {
@@ -208,8 +214,8 @@ impl Lanes {
         None
     }
 
-    /// Sets a cursor to the offset, waiting for the broker.
-    fn set(&self, place: &Place, offset: u64) -> Result<Option<(usize, Box<Cursor>)>, LogError> {
+    /// Sets a cursor to the offset, waiting for the broker. Where it stands then; `None` when that is beyond the end.
+    fn set(&self, place: &Place, offset: u64) -> Result<Option<u64>, LogError> {
         let (topic, partition) = place;
         let bounds = self.broker.bounds(topic, *partition)?;
         if offset > bounds.end {
@@ -223,7 +229,11 @@ impl Lanes {
                 if offset <= bounds.start && bounds.start == bounds.end {
                     cursor.next = bounds.end;
                 }
-                Ok(Some((index, cursor)))
+                let stands = cursor.next;
+                if let Some(lane) = self.lock().get_mut(index) {
+                    lane.cursors.insert(place.clone(), Slot::Idle(cursor));
+                }
+                Ok(Some(stands))
             }
             Err(error) => {
                 let mut gone = TopicPartitionList::new();
