@@ -180,8 +180,11 @@ pub(crate) async fn take(
     Ok(taken)
 }
 
-/// Makes the record of a partition that has none. Of two at once the first wins.
+/// Makes the record of a partition that has none. Of two at once the first wins. The count comes first: who is cut off in between
+/// takes what is counted when it opens again, and would not find a record that is not.
 pub(crate) async fn claim(session: &mut Session, number: u32, token: &str) -> Result<(), SinkError> {
+    let (tag, id, count) = (Name::fixed(STORE), text(STORE_ID), u64::from(number) + 1);
+    run(session, &format!("UPDATE VERTEX ON {tag} {id} SET `partitions` = {count} WHEN `partitions` < {count}"), MOVING).await?;
     let statement = format!(
         "INSERT VERTEX IF NOT EXISTS {} (`owner`,`positions`) VALUES {}:({},{})",
         Name::fixed(PARTITION),
@@ -189,9 +192,7 @@ pub(crate) async fn claim(session: &mut Session, number: u32, token: &str) -> Re
         text(token),
         text("{}")
     );
-    run(session, &statement, MOVING).await?;
-    let (tag, id, count) = (Name::fixed(STORE), text(STORE_ID), u64::from(number) + 1);
-    run(session, &format!("UPDATE VERTEX ON {tag} {id} SET `partitions` = {count} WHEN `partitions` < {count}"), MOVING).await
+    run(session, &statement, MOVING).await
 }
 
 /// Says that this writer takes all partitions, also those that are not there yet.
