@@ -55,7 +55,7 @@ pub fn tells_of_build(key: &[u8]) -> bool {
 pub(crate) const KEY: &str = "build|";
 
 /// How far a build is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Step {
     /// The store is to be emptied, whatever is in it.

@@ -65,8 +65,14 @@ impl Builds {
             for record in batch.iter() {
                 let Some(store) = std::str::from_utf8(record.key).ok().and_then(|key| self.stores.get(key)) else { continue };
                 let build: Build = serde_json::from_slice(record.value).map_err(|error| self.unreadable(record.key, &error))?;
+                let mut known = store.build.lock().unwrap_or_else(PoisonError::into_inner);
+                // Somebody was still at an older one, and said so behind it.
+                if known.as_ref().is_some_and(|known| (known.number, known.step) > (build.number, build.step)) {
+                    continue;
+                }
                 let tells = build.step != Step::Filled;
-                *store.build.lock().unwrap_or_else(PoisonError::into_inner) = Some(build);
+                *known = Some(build);
+                drop(known);
                 if tells {
                     store.told.send_replace(record.offset);
                 }

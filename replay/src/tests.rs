@@ -17,12 +17,14 @@ use super::{Build, Builds, Replay, ReplayingSink, Stand, Step, StoreName, Wish};
 const PARTITIONS: u32 = 2;
 
 /// What a store holds: where it stands, and from which log. What was done to it.
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Content {
     positions: Vec<StorePosition>,
     filled_from: Option<LogIdentity>,
     done: Vec<&'static str>,
     is_away: bool,
+    /// What somebody writes down while it is emptied.
+    meanwhile: Option<(Arc<Builds>, Build)>,
 }
 
 #[derive(Clone, Default)]
@@ -79,6 +81,10 @@ impl Sink for Store {
     }
 
     async fn reset(&mut self) -> Result<(), SinkError> {
+        let meanwhile = self.0.lock().unwrap().meanwhile.take();
+        if let Some((builds, build)) = meanwhile {
+            builds.put(&shared(), &build).await.unwrap();
+        }
         let mut content = self.0.lock().unwrap();
         *content = Content { done: std::mem::take(&mut content.done), ..Content::default() };
         content.done.push("reset");
@@ -208,6 +214,23 @@ async fn who_empties_late_makes_all_open_anew() {
     sink.open(place.log.identity(), &Share::All).await.unwrap();
     assert_eq!(place.store.done(), ["open"]);
     assert!(!sink.reopen().unwrap().has_changed().unwrap());
+}
+
+#[tokio::test]
+async fn a_newer_wish_outlives_what_is_said_of_an_older_one() {
+    let place = Place::new().await;
+    let (builds, other) = (place.builds(&shared()), place.builds(&shared()));
+    place.ask(&builds, Wish::GoOn).await;
+    let older = builds.of(&shared()).unwrap();
+    let newer = Build { number: older.number + 1, ..older.clone() };
+    place.store.0.lock().unwrap().meanwhile = Some((Arc::clone(&other), newer.clone()));
+    place.sink(&builds).open(place.log.identity(), &Share::All).await.unwrap();
+    assert_eq!(place.store.done(), ["reset", "reset", "open"], "asked for anew while it was emptied");
+    let emptied = Build { step: Step::Emptied, ..newer };
+    other.catch_up().await.unwrap();
+    assert_eq!(other.of(&shared()).as_ref(), Some(&emptied));
+    other.put(&shared(), &Build { step: Step::Filled, ..older }).await.unwrap();
+    assert_eq!(other.of(&shared()).as_ref(), Some(&emptied), "said too late");
 }
 
 #[tokio::test]
