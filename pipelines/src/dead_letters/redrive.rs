@@ -210,7 +210,10 @@ async fn original(log: &dyn Log, letter: &DeadLetter) -> Result<Vec<u8>, Redrive
 }
 
 /// Last state records of keys.
-struct States(HashMap<(String, u32), HashMap<String, Option<Vec<u8>>>>);
+struct States(HashMap<(String, u32), ByKey>);
+
+/// Of one partition of an entity: the last record of each key that is wanted.
+type ByKey = HashMap<String, Option<Vec<u8>>>;
 
 impl States {
     /// Reads those of the letters' keys, each partition once.
@@ -220,7 +223,7 @@ impl States {
         catalog: &Catalog,
         letters: impl Iterator<Item = &'l DeadLetter>,
     ) -> Result<Self, LogError> {
-        let mut wanted: HashMap<(String, u32), HashMap<String, Option<Vec<u8>>>> = HashMap::new();
+        let mut wanted: HashMap<(String, u32), ByKey> = HashMap::new();
         for letter in letters.filter(|letter| catalog.entity(&letter.entity).is_some()) {
             wanted.entry((letter.entity.clone(), letter.partition)).or_default().insert(letter.key.clone(), None);
         }
