@@ -3,6 +3,7 @@
 //! Guarantees: every task is awaited; the locks are given back only when the stages have ended. Draining ends a stage between two
 //! batches and is bounded; what it cuts off is repeated at the next start.
 
+use std::future::pending;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -64,6 +65,8 @@ impl Tasks {
                 ended.context("a helper task broke down")??;
                 bail!("a helper task ended by itself")
             }
+            // Nothing of ours runs: others do all the work.
+            else => pending().await,
         }
     }
 }
