@@ -1,7 +1,8 @@
 //! A connector as a stage: open, step until there is nothing to do, wait for its source.
 //!
 //! A step is never cut short; shutdown is looked at between two. After any failure the connector is opened anew, which takes a
-//! new epoch and finishes what is open.
+//! new epoch and finishes what is open. It counts as mended when something came of that: a connector opens also when its next step
+//! must fail, and would be tried without a pause and shown as running in between.
 
 use async_trait::async_trait;
 use tidemark_connector_core::port::ConnectorCounts;
@@ -17,11 +18,13 @@ pub(super) struct ConnectorStage<'p> {
     connector: Box<dyn Connector>,
     /// What the board was told of the present opening.
     told: ConnectorCounts,
+    /// A step failed, and nothing came of any since.
+    failing: bool,
 }
 
 impl<'p> ConnectorStage<'p> {
     pub(super) fn new(pipeline: &'p Pipeline, connector: Box<dyn Connector>) -> Self {
-        Self { pipeline, connector, told: ConnectorCounts::default() }
+        Self { pipeline, connector, told: ConnectorCounts::default(), failing: false }
     }
 
     fn report(&mut self, report: &Reporter) {
@@ -40,15 +43,25 @@ impl Stage for ConnectorStage<'_> {
     async fn run(&mut self, session: &mut Session) -> Result<(), Failure> {
         self.connector.open().await?;
         self.told = ConnectorCounts::default();
-        session.worked();
+        if !self.failing {
+            session.worked();
+        }
         loop {
             if self.pipeline.shutdown.is_cancelled() {
                 return Ok(());
             }
+            let before = self.told;
             let step = self.connector.step().await;
             self.report(&session.report);
+            self.failing = match &step {
+                Ok(Step::Progress) => self.failing && self.told == before,
+                Ok(_) => false,
+                Err(_) => true,
+            };
             let step = step?;
-            session.worked();
+            if !self.failing {
+                session.worked();
+            }
             session.report.update(|line| line.quiet = step == Step::Quiet);
             if step == Step::Progress {
                 continue;

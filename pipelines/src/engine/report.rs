@@ -227,6 +227,10 @@ impl Reporter {
     /// Looks how far a stage that does not work falls behind: from where it stood last, and the age of what it wants next.
     pub(crate) async fn lag_while_down(&mut self, log: &dyn Log) {
         let stands = self.board.positions().borrow().get(&*self.stage).cloned().unwrap_or_default();
+        if stands.is_empty() {
+            // Where it stands is not known yet, and 0 would say that it is at the end.
+            return;
+        }
         let (mut records, mut oldest) = (0, None::<i64>);
         for (topic, partition, next) in &stands {
             // A log that does not answer is what the stage fails by; its text says so.

@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod chaos;
 #[cfg(test)]
+mod connector;
+#[cfg(test)]
 mod emptied;
 #[cfg(test)]
 mod engine;
