@@ -4,6 +4,7 @@
 //! about itself. `/metrics` is what the stages count, in Prometheus text. There is no password: the default address is local.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use axum::Router;
@@ -37,6 +38,20 @@ pub(crate) fn install_metrics() -> Result<PrometheusHandle> {
     let handle = PrometheusBuilder::new().install_recorder().context("installing the metrics recorder")?;
     tidemark_pipelines::metrics::describe();
     Ok(handle)
+}
+
+/// How often samples that nobody has asked for are put together: between two rounds they are all in memory.
+const METRICS_KEPT_UP: Duration = Duration::from_secs(5);
+
+/// Puts samples together until shutdown, whether anybody asks for them or not.
+pub(crate) async fn keep_up(metrics: PrometheusHandle, shutdown: CancellationToken) -> Result<()> {
+    let mut rounds = tokio::time::interval(METRICS_KEPT_UP);
+    loop {
+        tokio::select! {
+            _ = rounds.tick() => metrics.run_upkeep(),
+            () = shutdown.cancelled() => return Ok(()),
+        }
+    }
 }
 
 /// Serves until shutdown.

@@ -23,7 +23,8 @@ pub(crate) struct Upkeep {
     pub(crate) dead_letters_kept: Option<Duration>,
 }
 
-/// Runs until shutdown. A round that fails is reported and tried again at the next one: nothing depends on it at once.
+/// Runs until shutdown, which cuts a round short: each of its removals is whole. A round that fails is reported and tried again at the
+/// next one: nothing depends on it at once.
 pub(crate) async fn run(log: Arc<EmbeddedLog>, topics: Topics, upkeep: Upkeep, shutdown: CancellationToken) -> Result<()> {
     let mut rounds = tokio::time::interval_at(tokio::time::Instant::now() + upkeep.interval, upkeep.interval);
     loop {
@@ -31,7 +32,11 @@ pub(crate) async fn run(log: Arc<EmbeddedLog>, topics: Topics, upkeep: Upkeep, s
             _ = rounds.tick() => {}
             () = shutdown.cancelled() => return Ok(()),
         }
-        if let Err(error) = round(&log, &topics, &upkeep).await {
+        let done = tokio::select! {
+            done = round(&log, &topics, &upkeep) => done,
+            () = shutdown.cancelled() => return Ok(()),
+        };
+        if let Err(error) = done {
             let error = format!("{error:#}");
             tracing::warn!(error, "maintaining the log failed and is tried again later");
         }

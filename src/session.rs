@@ -109,9 +109,10 @@ impl Session {
         Ok(Self { workplace: Arc::new(workplace), log, pipeline, claims, builds, view: view.clone(), tasks: Tasks::default() })
     }
 
-    /// Serves `/health`, `/ready`, `/metrics`; says where. A taken port is an error, or only a warning where the command ends by
+    /// Keeps metrics up, and serves `/health`, `/ready`, `/metrics` where that is wanted; says where. A taken port is an error, or only a warning where the command ends by
     /// itself.
     pub(crate) async fn serve_http(&mut self, metrics: PrometheusHandle, port_is_needed: bool) -> Result<Option<SocketAddr>> {
+        self.tasks.helpers.spawn(http::keep_up(metrics.clone(), self.pipeline.shutdown.clone()));
         let Some(address) = self.workplace.configuration.http else { return Ok(None) };
         match http::bind(address).await {
             Ok(listener) => {
