@@ -1,8 +1,8 @@
 //! The catalog: all entities and vocabularies that a process knows.
 //!
 //! Guarantees: what a schema names exists (referenced entities, vocabularies), and the name of a file or of a list's table belongs
-//! to one entity; all problems of all files are reported at once. Writer schemas learnt from the log live behind a lock that only records of
-//! *other* writers touch; a record written by this build is decoded without it.
+//! to one entity; all problems of all files are reported at once. Writer schemas learnt from the log live behind a lock that only
+//! records of *other* writers touch; a record written by this build is decoded without it.
 
 use std::collections::HashMap;
 use std::fmt;

@@ -2,8 +2,9 @@
 //! of all (epoch, writer) of a partition the greatest owns it, and each open adds one above all that it sees.
 //!
 //! Two that open at the same moment may take the same epoch; the greater writer id then wins, on both sides, and the other is told
-//! at its next look. A writer looks before its rows and before its positions, unless it has just done so. Rows that slip in between are harmless: they are gated
-//! by version. Positions are: they carry the epoch in their own version, so an overtaken writer's are never read.
+//! at its next look. A writer looks before its rows and before its positions, unless it has just done so. Rows that slip in between
+//! are harmless: they are gated by version. Positions are: they carry the epoch in their own version, so an overtaken writer's are
+//! never read.
 
 use std::collections::BTreeMap;
 

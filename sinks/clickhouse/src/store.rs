@@ -57,8 +57,8 @@ struct Open {
     positions: BTreeMap<Place, Position>,
     /// Table → id.
     ids: BTreeMap<String, String>,
-    /// When the store was last seen to be ours.
-    looked: Instant,
+    /// When each place was last seen to be ours, and its table the one that was opened.
+    looked: BTreeMap<Place, Instant>,
 }
 
 impl ClickHouseSink {
@@ -91,7 +91,6 @@ impl ClickHouseSink {
         migration::make_database(&store).await?;
         migration::make_own(&store, &self.tables, &self.views).await?;
         meta::bind(&store, log).await?;
-        let looked = Instant::now();
         let writer = epoch::raise(&store, &self.writer, share).await?;
         let ids = migration::make_tables(&store, &self.tables, &self.views, &self.vip_levels).await?;
         let mut positions = BTreeMap::new();
@@ -105,7 +104,7 @@ impl ClickHouseSink {
         // Under the new epoch from here on: what an overtaken writer still writes is not read.
         position::write(&store, &writer, 0, &positions).await?;
         let shown = position::shown(&positions);
-        Ok((Open { store, writer, step: 0, positions, ids, looked }, shown))
+        Ok((Open { store, writer, step: 0, positions, ids, looked: BTreeMap::new() }, shown))
     }
 
     async fn try_reset(&self) -> Result<(), Failure> {
@@ -186,13 +185,16 @@ impl Open {
         Ok(())
     }
 
-    /// Looks whether the store is ours, unless the last look still counts.
+    /// Looks whether the store is ours, unless the last look at each place of the batch still counts.
     async fn look(&mut self, batch: &SinkBatch, tables: &[Table], every: Duration) -> Result<(), Failure> {
         let now = Instant::now();
-        if now.duration_since(self.looked) >= every {
-            self.expect_ours(batch, tables).await?;
-            self.looked = now;
+        let places = || batch.parts.iter().map(|part| (part.entity.name.clone(), part.partition));
+        let counts = |place: Place| self.looked.get(&place).is_some_and(|looked| now.duration_since(*looked) < every);
+        if places().all(counts) {
+            return Ok(());
         }
+        self.expect_ours(batch, tables).await?;
+        self.looked.extend(places().map(|place| (place, now)));
         Ok(())
     }
 
