@@ -97,6 +97,14 @@ impl Sink for ReplayingSink {
         self.inner.look_after().await
     }
 
+    fn went_back(&self) -> bool {
+        self.inner.went_back()
+    }
+
+    async fn release(&mut self) -> Result<(), SinkError> {
+        self.inner.release().await
+    }
+
     async fn positions(&self) -> Result<Vec<StorePosition>, SinkError> {
         self.inner.positions().await
     }

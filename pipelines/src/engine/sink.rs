@@ -31,6 +31,9 @@ use crate::dead_letters::{self, Refused};
 /// time: rows that are written together share what they touch, and nobody reads the last one yet.
 const FILLING_LINGER: Duration = Duration::from_millis(150);
 
+/// How long giving a store's partitions back may hold up their next writer, or the end of the process.
+const RELEASE: Duration = Duration::from_secs(2);
+
 pub(super) struct SinkStage<'p> {
     pipeline: &'p Pipeline,
     stage: String,
@@ -67,6 +70,15 @@ impl<'p> SinkStage<'p> {
             }
         }
         Ok(cursors)
+    }
+
+    /// Gives the store's partitions back. Where that fails, the next writer takes them as from one that was killed.
+    async fn release(&mut self) {
+        match tokio::time::timeout(RELEASE, self.sink.release()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(stage = %self.stage, %error, "the store's partitions were not given back"),
+            Err(_) => tracing::warn!(stage = %self.stage, "the store's partitions were not given back: no answer"),
+        }
     }
 
     fn batch_of(&self, cursors: &Cursors, parts: &[Part]) -> SinkBatch {
@@ -166,6 +178,7 @@ impl Stage for SinkStage<'_> {
         loop {
             let Some(assignment) = membership::next(&mut wanted, shutdown).await else { break };
             // Whatever was in hand is applied, and what was read ahead forgotten: the rest may go to others.
+            self.release().await;
             membership.holds(&assignment.share);
             if matches!(&assignment.share, Share::Partitions(numbers) if numbers.is_empty()) {
                 session.report.stands_at(Vec::new());
@@ -178,6 +191,7 @@ impl Stage for SinkStage<'_> {
                 End::OpenAnew => {}
             }
         }
+        self.release().await;
         membership.leave().await;
         Ok(())
     }
@@ -232,7 +246,7 @@ impl SinkStage<'_> {
             if pipeline.shutdown.is_cancelled() {
                 return Ok(End::Shutdown);
             }
-            if wanted.borrow().as_ref() != Some(assignment) || is_told(reopen.as_ref()) {
+            if wanted.borrow().as_ref() != Some(assignment) || is_told(reopen.as_ref()) || self.sink.went_back() {
                 return Ok(End::OpenAnew);
             }
             // Seen before it is read: what is appended in between wakes the wait below at once.

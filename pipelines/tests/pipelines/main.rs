@@ -27,4 +27,6 @@ mod store;
 #[cfg(test)]
 mod thing;
 #[cfg(test)]
+mod went_back;
+#[cfg(test)]
 mod zombie;

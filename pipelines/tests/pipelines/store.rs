@@ -56,6 +56,14 @@ pub(crate) trait Hindrance: Send + Sync {
     fn reopen(&self) -> Option<watch::Receiver<u64>> {
         None
     }
+
+    /// Whether the store says that it went back.
+    fn went_back(&self) -> bool {
+        false
+    }
+
+    /// When the store's partitions are given back.
+    fn release(&mut self) {}
 }
 
 /// Nothing in the way.
@@ -200,5 +208,14 @@ impl Sink for MemorySink {
 
     fn reopen(&self) -> Option<watch::Receiver<u64>> {
         self.hindrance.reopen()
+    }
+
+    fn went_back(&self) -> bool {
+        self.hindrance.went_back()
+    }
+
+    async fn release(&mut self) -> Result<(), SinkError> {
+        self.hindrance.release();
+        Ok(())
     }
 }

@@ -161,6 +161,17 @@ pub trait Sink: Send + Sync + 'static {
         Ok(())
     }
 
+    /// Whether it stands further back than it did, so that it must be opened anew though nothing failed. Looked at between two batches.
+    fn went_back(&self) -> bool {
+        false
+    }
+
+    /// Gives the partitions back that it was opened with: nothing of what it sent is under way any more. Only for a store whose next
+    /// writer asks. Called before others may take them, and at the end; [`Sink::open`] takes them again.
+    async fn release(&mut self) -> Result<(), SinkError> {
+        Ok(())
+    }
+
     /// Where it stands, read beside a running owner; nothing is created. Empty for a store that is not there.
     async fn positions(&self) -> Result<Vec<StorePosition>, SinkError>;
 

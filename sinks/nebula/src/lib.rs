@@ -2,16 +2,16 @@
 //!
 //! Guarantees: a record is a vertex, its references are edges from it, as in the embedded graph store; a batch that came through
 //! is all there, and a repeat changes nothing. NebulaGraph has no transaction and no gate, so the order of steps does it: stored
-//! versions are read first, rows are written, positions move last and only while this writer's token stands.
+//! versions are read first where a row may be a repeat, rows are written, positions move last and only while this writer's token
+//! stands. What a stale writer or a request that the network delayed wrote last is healed by going back over the partition.
 //! Relies on: one writer for each partition at a time, except for the moment of a takeover.
 //! On failure: nothing is repeated here; the engine opens the store anew and brings the batch again.
-//! Does not do: undo. What a stale writer or a request that the network delayed wrote last stands until the key's next version,
-//! or until the partition is gone back over.
 //!
 //! Tried against a stand-in with the official wire code, never against a real cluster.
 
 mod client;
 mod failure;
+mod gate;
 mod identity;
 mod meta;
 mod ngql;
@@ -19,6 +19,7 @@ mod render;
 mod report;
 mod rows;
 mod schema;
+mod settle;
 mod setup;
 mod shape;
 mod sink;

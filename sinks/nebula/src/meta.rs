@@ -2,11 +2,14 @@
 //!
 //! - `tidemark:store`: log id, generation, format, the last that took all partitions, how many partitions there are;
 //! - `tidemark:partition:<p>`: who writes this partition number now, and for each entity its position, how far it is being
-//!   refreshed, and what its rows were derived by. It is one property of one vertex, so the positions of a batch move together.
+//!   refreshed, which versions it was never given, and what its rows were derived by. It is one property of one vertex, so the
+//!   positions of a batch move together.
 //!
-//! Who opens the store puts a new random token into each partition that it takes. A position moves by an update that the server
-//! carries out only while the token stands (and is looked at afterwards), so of two writers one is always told that it is stale.
-//! The rows themselves have no such guard: they are sent only while a look at the token is younger than [`crate::writer::LEASE`].
+//! Who opens the store puts a new random token into each partition that it takes, and takes it out again when nothing of it is
+//! under way any more. A position moves by an update that the server carries out only while the token stands (and is looked at
+//! afterwards), so of two writers one is always told that it is stale. The rows themselves have no such guard: they are sent only
+//! while a look at the token is younger than [`crate::writer::LEASE`], and who finds another's token in its place notes where to
+//! go back to once whatever that one had under way has arrived ([`crate::settle`]).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,7 +23,9 @@ use crate::ngql::{self, Name, text};
 use crate::shape::{PARTITION, STORE};
 
 /// Raised when the space would be laid out otherwise.
-const FORMAT: i64 = 1;
+const FORMAT: i64 = 2;
+/// In the place of a token: nobody's, and nothing is under way.
+const NOBODY: &str = "";
 
 const STORE_ID: &str = "tidemark:store";
 
@@ -42,17 +47,27 @@ pub(crate) struct Stand {
     /// Offset of the next state record.
     pub(crate) next: u64,
     /// Until here, rows are written where they are not older; then where they are newer.
-    #[serde(default)]
     pub(crate) refresh_until: u64,
+    /// No row of this version or a higher one was ever sent.
+    pub(crate) unused: u64,
     /// Fingerprint of what the rows are derived by.
     pub(crate) derived: u64,
+}
+
+/// Where the entities stand on one partition.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Progress {
+    pub(crate) stands: BTreeMap<String, Stand>,
+    /// Where to go back to, by entity (0 for one that is not named), since a writer left something under way.
+    pub(crate) back_to: Option<BTreeMap<String, u64>>,
 }
 
 /// What `tidemark:partition:<p>` says.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct PartitionRecord {
     pub(crate) owner: String,
-    pub(crate) stands: BTreeMap<String, Stand>,
+    pub(crate) progress: Progress,
 }
 
 /// Whose the store is; `None` for one that is nobody's yet.
@@ -141,13 +156,13 @@ fn read_partitions(reply: &Reply) -> Result<BTreeMap<u32, PartitionRecord>, Sink
             [vid, owner, positions] => partition_number(vid).zip(serde_json::from_str(positions).ok()).map(|pair| (pair, *owner)),
             _ => None,
         };
-        let Some(((number, stands), owner)) = parsed else {
+        let Some(((number, progress), owner)) = parsed else {
             return Err(fatal(
                 format!("the graph store does not say where it stands; {REBUILD}"),
                 "a partition's record is damaged",
             ));
         };
-        records.insert(number, PartitionRecord { owner: owner.to_owned(), stands });
+        records.insert(number, PartitionRecord { owner: owner.to_owned(), progress });
     }
     Ok(records)
 }
@@ -157,40 +172,58 @@ pub(crate) fn all(store: &StoreRecord) -> BTreeSet<u32> {
     (0..store.partitions.max(1)).collect()
 }
 
-/// Takes partitions: puts the token in, then reads where they stand. What is read then no other writer can move any more.
-pub(crate) async fn take(
-    session: &mut Session,
-    numbers: &BTreeSet<u32>,
-    token: &str,
-) -> Result<BTreeMap<u32, PartitionRecord>, SinkError> {
-    let known = partitions(session, numbers).await?;
-    for number in numbers {
-        if known.contains_key(number) {
-            let set = format!("SET `owner` = {}", text(token));
-            run(session, &format!("UPDATE VERTEX ON {} {} {set}", Name::fixed(PARTITION), text(&partition_id(*number))), MOVING)
-                .await?;
-        } else {
-            claim(session, *number, token).await?;
-        }
-    }
-    let taken = partitions(session, numbers).await?;
-    for number in numbers {
-        expect_owner(taken.get(number), *number, token)?;
-    }
-    Ok(taken)
+/// Partitions that were taken.
+#[derive(Debug, Default)]
+pub(crate) struct Taken {
+    pub(crate) records: BTreeMap<u32, PartitionRecord>,
+    /// Those whose former writer has not given them back: something of it may be under way.
+    pub(crate) abandoned: BTreeSet<u32>,
 }
 
-/// Makes the record of a partition that has none. Of two at once the first wins. The count comes first: who is cut off in between
-/// takes what is counted when it opens again, and would not find a record that is not.
-pub(crate) async fn claim(session: &mut Session, number: u32, token: &str) -> Result<(), SinkError> {
+/// Takes partitions: puts the token in, then reads where they stand. What is read then no other writer can move any more. Each is
+/// taken from the writer that was seen there, so of two at once one fails, and none passes another's work by.
+pub(crate) async fn take(session: &mut Session, numbers: &BTreeSet<u32>, token: &str) -> Result<Taken, SinkError> {
+    let mut seen = partitions(session, numbers).await?;
+    let unknown: Vec<u32> = numbers.iter().copied().filter(|number| !seen.contains_key(number)).collect();
+    for number in &unknown {
+        make(session, *number).await?;
+    }
+    if !unknown.is_empty() {
+        seen = partitions(session, numbers).await?;
+    }
+    for (number, record) in &seen {
+        change_owner(session, *number, &record.owner, token).await?;
+    }
+    let records = partitions(session, numbers).await?;
+    for number in numbers {
+        expect_owner(records.get(number), *number, token)?;
+    }
+    let abandoned = seen.into_iter().filter(|(_, record)| record.owner != NOBODY).map(|(number, _)| number).collect();
+    Ok(Taken { records, abandoned })
+}
+
+/// Gives a partition back, if the token still stands.
+pub(crate) async fn give_back(session: &mut Session, number: u32, token: &str) -> Result<(), SinkError> {
+    change_owner(session, number, token, NOBODY).await
+}
+
+async fn change_owner(session: &mut Session, number: u32, from: &str, to: &str) -> Result<(), SinkError> {
+    let (tag, id) = (Name::fixed(PARTITION), text(&partition_id(number)));
+    let (from, to) = (text(from), text(to));
+    run(session, &format!("UPDATE VERTEX ON {tag} {id} SET `owner` = {to} WHEN `owner` == {from}"), MOVING).await
+}
+
+/// Makes the record of a partition that has none. The count comes first: who is cut off in between takes what is counted when it
+/// opens again, and would not find a record that is not.
+async fn make(session: &mut Session, number: u32) -> Result<(), SinkError> {
     let (tag, id, count) = (Name::fixed(STORE), text(STORE_ID), u64::from(number) + 1);
     run(session, &format!("UPDATE VERTEX ON {tag} {id} SET `partitions` = {count} WHEN `partitions` < {count}"), MOVING).await?;
     let statement = format!(
         "INSERT VERTEX IF NOT EXISTS {} (`owner`,`positions`) VALUES {}:({},{})",
         Name::fixed(PARTITION),
         text(&partition_id(number)),
-        text(token),
-        text("{}")
+        text(NOBODY),
+        text(&json(&Progress::default()))
     );
     run(session, &statement, MOVING).await
 }
@@ -210,15 +243,9 @@ pub(crate) fn expect_owner(record: Option<&PartitionRecord>, number: u32, token:
 }
 
 /// Moves a partition's positions, if the token still stands; the last thing that happens in a batch. The caller looks afterwards.
-pub(crate) async fn move_to(
-    session: &mut Session,
-    number: u32,
-    token: &str,
-    stands: &BTreeMap<String, Stand>,
-) -> Result<(), SinkError> {
-    let positions = serde_json::to_string(stands).expect("numbers under names are JSON");
+pub(crate) async fn move_to(session: &mut Session, number: u32, token: &str, progress: &Progress) -> Result<(), SinkError> {
     let mut statement = format!("UPDATE VERTEX ON {} {} SET `positions` = ", Name::fixed(PARTITION), text(&partition_id(number)));
-    ngql::push_text(&positions, &mut statement);
+    ngql::push_text(&json(progress), &mut statement);
     statement.push_str(" WHEN `owner` == ");
     ngql::push_text(token, &mut statement);
     run(session, &statement, MOVING).await
@@ -227,6 +254,10 @@ pub(crate) async fn move_to(
 async fn run(session: &mut Session, statement: &str, step: &str) -> Result<(), SinkError> {
     let outcome: Result<Reply, ClientError> = session.execute(statement, &Properties::new()).await;
     outcome.map(|_| ()).map_err(|error| classify(error, step))
+}
+
+fn json(progress: &Progress) -> String {
+    serde_json::to_string(progress).expect("numbers under names are JSON")
 }
 
 fn partition_id(number: u32) -> String {

@@ -1,7 +1,8 @@
 //! A batch's rows on their way into the graph.
 //!
-//! First the stored versions of the batch's keys are read: what is not newer is left out (a row of the same version is a repeat:
-//! its edges are looked at again, since a crash may have come between the vertex and them). Then the vertices, then the edges:
+//! First the stored versions of the batch's keys are read, but for rows above all that was ever sent ([`crate::gate`]): what is
+//! not newer is left out (a row of the same version is a repeat: its edges are looked at again, since a crash may have come between
+//! the vertex and them). Then the vertices, then the edges:
 //! those that the rows own and that are not stored are inserted, stored ones that they own no more are deleted. What a
 //! vertex owns is every out-edge of its entity's reference types; edges of other types are not looked at.
 //!
@@ -30,6 +31,8 @@ use crate::writer::{Piece, Work, Writer};
 /// What a row is against what is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Against {
+    /// Whatever is stored is older: it was not looked at.
+    Above,
     /// Nothing is stored.
     New,
     /// Something older is stored, or it is read again.
@@ -54,6 +57,8 @@ struct Task<'b, 'w> {
     renderer: Renderer,
     batch: &'b SinkBatch,
     rows: &'b [SinkRow<'b>],
+    /// By part, the lowest version that was never sent to the store.
+    unused: &'w [u64],
     refused: Vec<RejectedRow>,
 }
 
@@ -64,6 +69,7 @@ pub(crate) async fn write(
     renderer: Renderer,
     batch: &SinkBatch,
     rows: &[SinkRow<'_>],
+    unused: &[u64],
 ) -> Result<u64, SinkError> {
     let mut groups: Vec<Group<'_>> = Vec::new();
     for (index, row) in rows.iter().enumerate() {
@@ -73,7 +79,7 @@ pub(crate) async fn write(
             None => groups.push(Group { entity, rows: vec![index] }),
         }
     }
-    let mut task = Task { writer, numbers, renderer, batch, rows, refused: Vec::new() };
+    let mut task = Task { writer, numbers, renderer, batch, rows, unused, refused: Vec::new() };
     for (index, row) in rows.iter().enumerate() {
         if let Err(refusal) = refuse_nul(&row.state.key, "key") {
             task.refuse(index, refusal);
@@ -134,13 +140,23 @@ impl Task<'_, '_> {
 
     /// The rows of a group by what is stored under this tag.
     async fn compare(&mut self, group: &Group<'_>, tag: &Name) -> Result<Vec<(usize, Against)>, SinkError> {
-        let ids: Vec<(usize, String)> = group.rows.iter().map(|index| (*index, self.vid(*index))).collect();
+        let looked_at = group.rows.iter().filter(|index| !self.is_above(**index));
+        let ids: HashMap<usize, String> = looked_at.map(|index| (*index, self.vid(*index))).collect();
         let head = format!("FETCH PROP ON {tag} ");
         let tail = format!(" YIELD id(vertex) AS vid, {tag}.`version` AS version");
-        let found = self.read(&head, ids.iter().cloned(), &tail).await?;
+        let found = self.read(&head, ids.iter().map(|(index, id)| (*index, id.clone())), &tail).await?;
         let stored: HashMap<&str, u64> =
             found.iter().filter_map(|row| Some((id_of(row.first()?)?, version_of(row.get(1)?)))).collect();
-        Ok(ids.iter().map(|(index, id)| (*index, self.against(*index, stored.get(id.as_str()).copied()))).collect())
+        let against = |index: &usize| match ids.get(index) {
+            None => (*index, Against::Above),
+            Some(id) => (*index, self.against(*index, stored.get(id.as_str()).copied())),
+        };
+        Ok(group.rows.iter().map(against).collect())
+    }
+
+    fn is_above(&self, index: usize) -> bool {
+        let row = &self.rows[index];
+        row.state.version >= self.unused[row.part]
     }
 
     fn against(&self, index: usize, stored: Option<u64>) -> Against {
@@ -157,7 +173,7 @@ impl Task<'_, '_> {
     fn refreshes(&self, row: &SinkRow<'_>) -> bool {
         let part = &self.batch.parts[row.part];
         let stand: Option<&Stand> =
-            self.writer.held().get(&part.partition).and_then(|record| record.stands.get(&part.entity.name));
+            self.writer.held().get(&part.partition).and_then(|record| record.progress.stands.get(&part.entity.name));
         stand.is_some_and(|stand| part.from < stand.refresh_until)
     }
 }

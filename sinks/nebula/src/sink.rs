@@ -12,12 +12,13 @@ use uuid::Uuid;
 
 use crate::client::{Pool, Properties, Session};
 use crate::failure::{classify, fatal, unavailable};
-use crate::meta::{self, PartitionRecord, Stand};
+use crate::gate::{self, Gate};
+use crate::meta::{self, PartitionRecord, Progress, Stand};
 use crate::render::{Renderer, Style};
 use crate::setup::Setup;
 use crate::shape::STORE;
 use crate::writer::Writer;
-use crate::{Values, report, rows, schema};
+use crate::{Values, report, rows, schema, settle};
 
 /// Raised when the same row would be kept otherwise.
 const FORMAT: u64 = 1;
@@ -30,7 +31,12 @@ pub(crate) struct NebulaSink {
 
 struct Open {
     writer: Writer,
+    gate: Gate,
     style: Style,
+    /// When whatever former writers left under way has arrived, if they did.
+    settled: Option<Instant>,
+    /// The store stands elsewhere than the engine knows.
+    went_back: bool,
     /// Holds all partitions, also those that are not there yet.
     whole: bool,
 }
@@ -64,7 +70,7 @@ impl NebulaSink {
         let store = meta::bind(&mut session, &setup.space, log).await?;
         let token = Uuid::new_v4().to_string();
         let looked = Instant::now();
-        let (held, whole) = match share {
+        let (taken, whole) = match share {
             Share::All => {
                 meta::take_all(&mut session, &token).await?;
                 (meta::take(&mut session, &meta::all(&store), &token).await?, true)
@@ -73,29 +79,37 @@ impl NebulaSink {
         };
         let edges = setup.shapes.edges.iter().map(|shape| shape.name.clone()).collect();
         let pool = Pool::new(&setup.client, &setup.space, setup.sessions);
-        let mut open = Open { writer: Writer::new(pool, token, held, looked, edges), style, whole };
-        self.derive(&mut open).await?;
-        Ok(open)
+        let mut writer = Writer::new(pool, token, taken.records, looked, edges);
+        self.begin(&mut writer, &taken.abandoned).await?;
+        let of = |(number, record): (&u32, &PartitionRecord)| (*number, record.progress.clone());
+        let progress: Vec<(u32, Progress)> = writer.held().iter().map(of).collect();
+        let stands = progress.iter().flat_map(|(number, of)| of.stands.iter().map(|(entity, stand)| (*number, entity, stand)));
+        let noted = progress.iter().any(|(_, progress)| progress.back_to.is_some());
+        let settled = noted.then(|| Instant::now() + settle::patience(&setup.client));
+        Ok(Open { gate: Gate::of(stands), writer, style, settled, went_back: false, whole })
     }
 
-    /// Where the rows of an entity were derived otherwise, it is read again from the start, written where not older, up to where
-    /// it had been.
-    async fn derive(&self, open: &mut Open) -> Result<(), SinkError> {
+    /// Notes where abandoned partitions stand. Where the rows of an entity were derived otherwise, it is read again from the start,
+    /// written where not older, up to where it had been.
+    async fn begin(&self, writer: &mut Writer, abandoned: &BTreeSet<u32>) -> Result<(), SinkError> {
         let mut moved = BTreeMap::new();
-        for (number, record) in open.writer.held() {
-            let mut stands = record.stands.clone();
-            for (entity, stand) in &mut stands {
+        for (number, record) in writer.held() {
+            let mut progress = record.progress.clone();
+            if abandoned.contains(number) {
+                settle::note(&mut progress);
+            }
+            for (entity, stand) in &mut progress.stands {
                 let Some(entity) = self.catalog.entity(entity) else { continue };
                 let derived = entity.derivation ^ FORMAT;
                 if stand.derived != derived {
-                    *stand = Stand { next: 0, refresh_until: stand.refresh_until.max(stand.next), derived };
+                    *stand = Stand { next: 0, refresh_until: stand.refresh_until.max(stand.next), derived, ..*stand };
                 }
             }
-            if stands != record.stands {
-                moved.insert(*number, stands);
+            if progress != record.progress {
+                moved.insert(*number, progress);
             }
         }
-        move_all(&mut open.writer, moved).await
+        move_all(writer, moved).await
     }
 
     async fn try_apply(&self, open: &mut Open, batch: &SinkBatch) -> Result<Applied, SinkError> {
@@ -104,71 +118,100 @@ impl NebulaSink {
             return Ok(Applied::default());
         }
         let (rows, skipped) = batch.collapse().map_err(SinkError::Rejected)?;
-        claim_new(open, &numbers).await?;
+        take_new(open, &numbers).await?;
         open.writer.look(&numbers).await?;
-        let moved = self.next_stands(&open.writer, batch)?;
+        let tops = gate::tops(batch, &rows);
+        let (told, moved) = next_progress(&open.writer, batch, &tops)?;
+        move_all(&mut open.writer, told).await?;
+        let unused = open.gate.pass(batch, &tops);
         open.writer.session().ensure().await.map_err(|error| classify(error, "connecting to the graph store"))?;
         let renderer = Renderer::new(open.style, open.writer.session().utc_offset_seconds());
-        let written = rows::write(&mut open.writer, &numbers, renderer, batch, &rows).await?;
+        let written = rows::write(&mut open.writer, &numbers, renderer, batch, &rows, &unused).await?;
         crash::point("nebula.before-position");
         move_all(&mut open.writer, moved).await?;
         crash::point("nebula.after-position");
         Ok(Applied { written, skipped: skipped + rows.len() as u64 - written })
     }
 
-    /// Where the partitions of a batch stand after it. Each part must begin where the store stands.
-    fn next_stands(&self, writer: &Writer, batch: &SinkBatch) -> Result<BTreeMap<u32, BTreeMap<String, Stand>>, SinkError> {
-        let mut moved: BTreeMap<u32, BTreeMap<String, Stand>> = BTreeMap::new();
-        for part in &batch.parts {
-            let held = writer.held().get(&part.partition);
-            let stands = moved.entry(part.partition).or_insert_with(|| held.map(|held| held.stands.clone()).unwrap_or_default());
-            let name = &part.entity.name;
-            let derived = part.entity.derivation ^ FORMAT;
-            let stand = stands.entry(name.clone()).or_insert(Stand { next: 0, refresh_until: 0, derived });
-            if stand.next != part.from {
-                let (stands, begins) = (stand.next, part.from);
-                let text = format!("the graph store stands at {stands} of {name}, partition {}, not at {begins}", part.partition);
-                return Err(SinkError::Stale(text));
-            }
-            stand.next = part.next;
+    /// Goes back to where abandoned partitions stood, once whatever was under way then has arrived.
+    async fn go_back(open: &mut Open) -> Result<(), SinkError> {
+        if open.settled.is_none_or(|settled| Instant::now() < settled) {
+            return Ok(());
         }
-        Ok(moved)
+        let mut moved = BTreeMap::new();
+        for (number, record) in open.writer.held() {
+            if let Some((back, moves)) = settle::follow(&record.progress) {
+                open.went_back |= moves;
+                moved.insert(*number, back);
+            }
+        }
+        move_all(&mut open.writer, moved).await?;
+        open.settled = None;
+        if open.went_back {
+            tracing::info!("the graph store goes back to where an earlier writer left it; its rows are compared once more");
+        }
+        Ok(())
     }
 }
 
-/// Takes partitions that nobody has written before, if all are this writer's.
-async fn claim_new(open: &mut Open, numbers: &BTreeSet<u32>) -> Result<(), SinkError> {
-    for number in numbers {
-        if open.writer.held().contains_key(number) {
-            continue;
+/// Where partitions stand.
+type Moved = BTreeMap<u32, Progress>;
+
+/// What the store must be told before the batch, and where its partitions stand after it. Each part must begin where the store stands.
+fn next_progress(writer: &Writer, batch: &SinkBatch, tops: &[u64]) -> Result<(Moved, Moved), SinkError> {
+    let held = |number: u32| writer.held().get(&number).map(|held| held.progress.clone()).unwrap_or_default();
+    let (mut told, mut moved) = (Moved::new(), Moved::new());
+    for (part, top) in batch.parts.iter().zip(tops) {
+        let (number, name) = (part.partition, &part.entity.name);
+        let progress = moved.entry(number).or_insert_with(|| held(number));
+        let fresh = || Stand { derived: part.entity.derivation ^ FORMAT, ..Stand::default() };
+        let stand = progress.stands.entry(name.clone()).or_insert_with(fresh);
+        if stand.next != part.from {
+            let (stands, begins) = (stand.next, part.from);
+            let text = format!("the graph store stands at {stands} of {name}, partition {number}, not at {begins}");
+            return Err(SinkError::Stale(text));
         }
-        let stale = || SinkError::Stale(format!("partition {number} of the graph store is not this writer's"));
-        if !open.whole {
-            return Err(stale());
+        if let Some(unused) = gate::before(*top, stand) {
+            stand.unused = unused;
+            let told = told.entry(number).or_insert_with(|| held(number));
+            told.stands.insert(name.clone(), *stand);
         }
-        let token = open.writer.token().to_owned();
-        let store = meta::store(open.writer.session()).await?;
-        if store.is_none_or(|store| store.writer != token) {
-            return Err(stale());
-        }
-        meta::claim(open.writer.session(), *number, &token).await?;
+        stand.unused = gate::after(*top, stand);
+        stand.next = part.next;
     }
+    Ok((told, moved))
+}
+
+/// Takes partitions that nobody has written before, if all are this writer's.
+async fn take_new(open: &mut Open, numbers: &BTreeSet<u32>) -> Result<(), SinkError> {
+    let new: BTreeSet<u32> = numbers.iter().copied().filter(|number| !open.writer.held().contains_key(number)).collect();
+    let Some(number) = new.first() else { return Ok(()) };
+    let stale = || SinkError::Stale(format!("partition {number} of the graph store is not this writer's"));
+    if !open.whole {
+        return Err(stale());
+    }
+    let token = open.writer.token().to_owned();
+    let store = meta::store(open.writer.session()).await?;
+    if store.is_none_or(|store| store.writer != token) {
+        return Err(stale());
+    }
+    meta::take(open.writer.session(), &new, &token).await?;
     Ok(())
 }
 
 /// Moves positions and looks whether they moved.
-async fn move_all(writer: &mut Writer, moved: BTreeMap<u32, BTreeMap<String, Stand>>) -> Result<(), SinkError> {
+async fn move_all(writer: &mut Writer, moved: Moved) -> Result<(), SinkError> {
     if moved.is_empty() {
         return Ok(());
     }
     let token = writer.token().to_owned();
-    for (number, stands) in &moved {
-        meta::move_to(writer.session(), *number, &token, stands).await?;
+    for (number, progress) in &moved {
+        meta::move_to(writer.session(), *number, &token, progress).await?;
     }
     let numbers: BTreeSet<u32> = moved.keys().copied().collect();
     writer.look(&numbers).await?;
-    for (number, stands) in &moved {
-        if writer.held().get(number).map(|record| &record.stands) != Some(stands) {
+    for (number, progress) in &moved {
+        if writer.held().get(number).map(|record| &record.progress) != Some(progress) {
             return Err(unavailable("moving where the graph store stands", "it does not stand where it was moved to"));
         }
     }
@@ -178,7 +221,7 @@ async fn move_all(writer: &mut Writer, moved: BTreeMap<u32, BTreeMap<String, Sta
 fn listed(records: &BTreeMap<u32, PartitionRecord>) -> Vec<StorePosition> {
     let mut positions = Vec::new();
     for (partition, record) in records {
-        for (entity, stand) in &record.stands {
+        for (entity, stand) in &record.progress.stands {
             positions.push(StorePosition { entity: entity.clone(), partition: *partition, next: stand.next });
         }
     }
@@ -205,11 +248,34 @@ impl Sink for NebulaSink {
         let Some(mut open) = self.open.take() else {
             return Err(unavailable("writing the graph store", "the store is not open"));
         };
-        let outcome = Box::pin(self.try_apply(&mut open, batch)).await;
+        let mut outcome = Box::pin(self.try_apply(&mut open, batch)).await;
+        if let (Ok(_), Err(error)) = (&outcome, Self::go_back(&mut open).await) {
+            outcome = Err(error);
+        }
         if matches!(outcome, Ok(_) | Err(SinkError::Rejected(_))) {
             self.open = Some(open);
         }
         outcome
+    }
+
+    async fn look_after(&mut self) -> Result<(), SinkError> {
+        let Some(mut open) = self.open.take() else { return Ok(()) };
+        Self::go_back(&mut open).await?;
+        self.open = Some(open);
+        Ok(())
+    }
+
+    fn went_back(&self) -> bool {
+        self.open.as_ref().is_some_and(|open| open.went_back)
+    }
+
+    async fn release(&mut self) -> Result<(), SinkError> {
+        let Some(mut open) = self.open.take() else { return Ok(()) };
+        let (token, numbers) = (open.writer.token().to_owned(), open.writer.held().keys().copied().collect::<Vec<u32>>());
+        for number in numbers {
+            meta::give_back(open.writer.session(), number, &token).await?;
+        }
+        Ok(())
     }
 
     async fn positions(&self) -> Result<Vec<StorePosition>, SinkError> {

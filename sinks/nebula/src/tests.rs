@@ -1,5 +1,6 @@
 mod embedded;
 pub(crate) mod harness;
+mod late;
 mod stores;
 mod takeover;
 

@@ -55,7 +55,7 @@ pub(super) async fn write(task: &mut Task<'_, '_>, group: &Group<'_>, shape: &Ed
         format!("INSERT VERTEX {tag} (`entity`,`key`,`version`,`deleted_at`,`changed_at`,`source`,`kind`,`target`) VALUES ");
     let mut records = Work { head, ..Work::default() };
     for (index, against) in &compared {
-        if !matches!(against, Against::New | Against::Newer) {
+        if !matches!(against, Against::Above | Against::New | Against::Newer) {
             continue;
         }
         let state = &task.rows[*index].state;
@@ -150,7 +150,7 @@ async fn stored_places(
     compared: &[(usize, Against)],
     tag: &Name,
 ) -> Result<HashMap<String, Place>, SinkError> {
-    let newer = compared.iter().filter(|(_, against)| *against == Against::Newer);
+    let newer = compared.iter().filter(|(_, against)| matches!(against, Against::Above | Against::Newer));
     let ids: Vec<(usize, String)> = newer.map(|(index, _)| (*index, task.vid(*index))).collect();
     let head = format!("FETCH PROP ON {tag} ");
     let tail = format!(" YIELD id(vertex) AS vid, {tag}.`source` AS source, {tag}.`kind` AS kind, {tag}.`target` AS target");

@@ -74,7 +74,7 @@ async fn stored_edges(
     }
     let kinds = kinds.into_iter().map(name).collect::<Result<Vec<Name>, SinkError>>()?;
     // What is new owns nothing that could be stale.
-    let known = compared.iter().filter(|(_, against)| matches!(against, Against::Newer | Against::Same));
+    let known = compared.iter().filter(|(_, against)| matches!(against, Against::Above | Against::Newer | Against::Same));
     let ids: Vec<(usize, String)> = known.map(|(index, _)| (*index, task.vid(*index))).collect();
     let tail = format!(
         " OVER {} YIELD src(edge) AS source, type(edge) AS kind, rank(edge) AS place, dst(edge) AS target",

@@ -14,7 +14,7 @@ use super::harness::Store;
 use super::stores::opened;
 use crate::client::Value;
 use crate::client::tests::proxy::{answer, before};
-use crate::meta::{self, Stand};
+use crate::meta::{self, Progress, Stand};
 use crate::writer::LEASE;
 
 #[tokio::test]
@@ -112,6 +112,7 @@ async fn a_writer_that_was_stopped_looks_before_it_sends() {
     let through = Store::fresh(&address, fixture.catalog())
         .with(|options| (options.addresses, options.space) = (vec![proxy.address.clone()], space));
     let mut older = opened(&through).await;
+    older.apply(&fixture.batch("customer", 0, &[fixture.customer("C0", "零", 2)])).await.unwrap();
     let (stopped, is_stopped) = std::sync::mpsc::channel();
     let (resume, resumed) = std::sync::mpsc::channel::<()>();
     proxy.rule(move |call| {
@@ -121,17 +122,18 @@ async fn a_writer_that_was_stopped_looks_before_it_sends() {
         }
         Fate::Pass
     });
-    let batch = fixture.batch("customer", 0, &[fixture.customer("C1", "旧", 1)]);
+    // A version that may have been sent before, so that it looks at what is stored.
+    let batch = fixture.batch("customer", 1, &[fixture.customer("C1", "旧", 1)]);
     let applying = tokio::spawn(async move { older.apply(&batch).await });
     tokio::task::spawn_blocking(move || is_stopped.recv()).await.unwrap().unwrap();
     let mut newer = opened(&store).await;
-    newer.apply(&fixture.batch("customer", 0, &[fixture.customer("C1", "新", 2)])).await.unwrap();
+    newer.apply(&fixture.batch("customer", 1, &[fixture.customer("C1", "新", 3)])).await.unwrap();
     tokio::time::sleep(LEASE).await;
     resume.send(()).unwrap();
     let outcome = applying.await.unwrap();
     assert!(matches!(outcome, Err(SinkError::Stale(_))), "{outcome:?}");
     let vertex = &store.vertices("customer").await["customer:C1"];
-    assert_eq!((&vertex["version"], &vertex["person_name"]), (&Value::Int(2), &Value::text("新")));
+    assert_eq!((&vertex["version"], &vertex["person_name"]), (&Value::Int(3), &Value::text("新")));
 }
 
 #[tokio::test]
@@ -144,11 +146,12 @@ async fn the_server_moves_no_position_for_an_old_token() {
     let numbers = [0].into_iter().collect();
     meta::take(&mut session, &numbers, "old").await.unwrap();
     let stands = |next| [("customer".to_owned(), Stand { next, ..Stand::default() })].into_iter().collect();
-    meta::move_to(&mut session, 0, "old", &stands(5)).await.unwrap();
+    let at = |next| Progress { stands: stands(next), back_to: None };
+    meta::move_to(&mut session, 0, "old", &at(5)).await.unwrap();
     meta::take(&mut session, &numbers, "new").await.unwrap();
-    meta::move_to(&mut session, 0, "old", &stands(9)).await.unwrap();
+    meta::move_to(&mut session, 0, "old", &at(9)).await.unwrap();
     let found = meta::partitions(&mut session, &numbers).await.unwrap();
-    assert_eq!((found[&0].owner.as_str(), found[&0].stands["customer"].next), ("new", 5));
+    assert_eq!((found[&0].owner.as_str(), found[&0].progress.stands["customer"].next), ("new", 5));
 }
 
 #[tokio::test]
