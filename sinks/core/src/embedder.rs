@@ -28,6 +28,11 @@ pub trait Embedder: Send + Sync + 'static {
     /// Dimensions of every vector.
     fn dimensions(&self) -> usize;
 
+    /// Whether embedding a text again costs less than reading the vector that a store has of it.
+    fn is_at_hand(&self) -> bool {
+        false
+    }
+
     /// One normalised, non-zero vector per text, in order. Refused texts fail the whole call: the caller tries them singly to
     /// learn which.
     async fn embed(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>, EmbedError>;

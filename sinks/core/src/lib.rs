@@ -1,5 +1,5 @@
 //! What every sink shares: the port, batches of after-images, references as tables show them, embedders, text templates, points
-//! and the search for them, and the contract suites that each adapter passes.
+//! and the search for them, the gate of stores that have none, and the contract suites that each adapter passes.
 
 pub mod batch;
 pub mod contract;
@@ -14,6 +14,7 @@ pub mod search;
 pub mod sql;
 pub mod template;
 pub mod tls;
+pub mod versions;
 pub mod views;
 
 pub use batch::{KeyOrder, SinkBatch, SinkRow, TopicBatch};

@@ -11,7 +11,6 @@
 
 mod client;
 mod failure;
-mod gate;
 mod identity;
 mod meta;
 mod ngql;

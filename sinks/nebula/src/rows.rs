@@ -1,6 +1,6 @@
 //! A batch's rows on their way into the graph.
 //!
-//! First the stored versions of the batch's keys are read, but for rows above all that was ever sent ([`crate::gate`]): what is
+//! First the stored versions of the batch's keys are read, but for rows above all that was ever sent ([`tidemark_sink_core::versions`]): what is
 //! not newer is left out (a row of the same version is a repeat: its edges are looked at again, since a crash may have come between
 //! the vertex and them). Then the vertices, then the edges:
 //! those that the rows own and that are not stored are inserted, stored ones that they own no more are deleted. What a

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tidemark_log::{LogIdentity, Share, crash};
 use tidemark_schemas::Catalog;
+use tidemark_sink_core::versions::{self, Versions};
 use tidemark_sink_core::{Applied, Role, Sink, SinkBatch, SinkError, StorePosition, StoreReport};
 use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::client::{Pool, Properties, Session};
 use crate::failure::{classify, fatal, unavailable};
-use crate::gate::{self, Gate};
 use crate::meta::{self, PartitionRecord, Progress, Stand};
 use crate::render::{Renderer, Style};
 use crate::setup::Setup;
@@ -31,7 +31,7 @@ pub(crate) struct NebulaSink {
 
 struct Open {
     writer: Writer,
-    gate: Gate,
+    versions: Versions,
     style: Style,
     /// When whatever former writers left under way has arrived, if they did.
     settled: Option<Instant>,
@@ -81,12 +81,13 @@ impl NebulaSink {
         let pool = Pool::new(&setup.client, &setup.space, setup.sessions);
         let mut writer = Writer::new(pool, token, taken.records, looked, edges);
         self.begin(&mut writer, &taken.abandoned).await?;
-        let of = |(number, record): (&u32, &PartitionRecord)| (*number, record.progress.clone());
-        let progress: Vec<(u32, Progress)> = writer.held().iter().map(of).collect();
-        let stands = progress.iter().flat_map(|(number, of)| of.stands.iter().map(|(entity, stand)| (*number, entity, stand)));
-        let noted = progress.iter().any(|(_, progress)| progress.back_to.is_some());
+        let told = writer.held().iter().flat_map(|(number, record)| {
+            record.progress.stands.iter().map(|(entity, stand)| (*number, entity.as_str(), stand.unused))
+        });
+        let versions = Versions::of(told);
+        let noted = writer.held().values().any(|record| record.progress.back_to.is_some());
         let settled = noted.then(|| Instant::now() + settle::patience(&setup.client));
-        Ok(Open { gate: Gate::of(stands), writer, style, settled, went_back: false, whole })
+        Ok(Open { writer, versions, style, settled, went_back: false, whole })
     }
 
     /// Notes where abandoned partitions stand. Where the rows of an entity were derived otherwise, it is read again from the start,
@@ -120,10 +121,10 @@ impl NebulaSink {
         let (rows, skipped) = batch.collapse().map_err(SinkError::Rejected)?;
         take_new(open, &numbers).await?;
         open.writer.look(&numbers).await?;
-        let tops = gate::tops(batch, &rows);
+        let tops = versions::tops(batch, &rows);
         let (told, moved) = next_progress(&open.writer, batch, &tops)?;
         move_all(&mut open.writer, told).await?;
-        let unused = open.gate.pass(batch, &tops);
+        let unused = open.versions.pass(batch, &tops);
         open.writer.session().ensure().await.map_err(|error| classify(error, "connecting to the graph store"))?;
         let renderer = Renderer::new(open.style, open.writer.session().utc_offset_seconds());
         let written = rows::write(&mut open.writer, &numbers, renderer, batch, &rows, &unused).await?;
@@ -171,12 +172,12 @@ fn next_progress(writer: &Writer, batch: &SinkBatch, tops: &[u64]) -> Result<(Mo
             let text = format!("the graph store stands at {stands} of {name}, partition {number}, not at {begins}");
             return Err(SinkError::Stale(text));
         }
-        if let Some(unused) = gate::before(*top, stand) {
+        if let Some(unused) = versions::told_before(*top, stand.unused) {
             stand.unused = unused;
             let told = told.entry(number).or_insert_with(|| held(number));
             told.stands.insert(name.clone(), *stand);
         }
-        stand.unused = gate::after(*top, stand);
+        stand.unused = versions::told_after(*top, stand.unused);
         stand.next = part.next;
     }
     Ok((told, moved))

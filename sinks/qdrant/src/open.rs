@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tidemark_log::{LogIdentity, Share};
 use tidemark_sink_core::points::{PointKind, derivation};
+use tidemark_sink_core::versions::{self, Versions};
 use tidemark_sink_core::{SinkBatch, SinkError, StorePosition};
 use tokio::time::Instant;
 
@@ -25,6 +26,7 @@ pub(crate) struct Open {
     pub(crate) client: Client,
     pub(crate) meta: Meta,
     pub(crate) turns: Turns,
+    pub(crate) versions: Versions,
     /// The server knows conditions of upserts.
     pub(crate) is_conditional: bool,
     /// Holds all partitions, also those that are not there yet.
@@ -34,6 +36,9 @@ pub(crate) struct Open {
     /// What is held, as it was seen last.
     pub(crate) held: BTreeMap<u32, PartitionRecord>,
 }
+
+/// Where partitions stand.
+type Moved = BTreeMap<u32, Stands>;
 
 impl QdrantSink {
     pub(crate) async fn try_open(&self, log: LogIdentity, share: &Share) -> Result<Open, SinkError> {
@@ -66,8 +71,14 @@ impl QdrantSink {
             Share::Partitions(numbers) => (meta.take(numbers, epoch).await?, false),
         };
         let turns = Turns::new(epoch, looked);
-        let mut open = Open { client, meta, turns, is_conditional, whole, collections: store.collections, held };
+        let (versions, collections) = (Versions::default(), store.collections);
+        let mut open = Open { client, meta, turns, versions, is_conditional, whole, collections, held };
         open.derive(|entity, stand| self.onto(kinds, &chosen, entity, stand)).await?;
+        let told = open
+            .held
+            .iter()
+            .flat_map(|(number, record)| record.stands.iter().map(|(entity, stand)| (*number, entity.as_str(), stand.unused)));
+        open.versions = Versions::of(told);
         Ok(open)
     }
 
@@ -139,26 +150,33 @@ impl Open {
         Ok(())
     }
 
-    /// Where the partitions of a batch stand after it. Each part must begin where the store stands.
+    /// What the store must be told before the batch, and where its partitions stand after it. Each part must begin where the store
+    /// stands.
     pub(crate) fn next_stands(
         &self,
         batch: &SinkBatch,
+        tops: &[u64],
         onto: impl Fn(&str, &Stand) -> Stand,
-    ) -> Result<BTreeMap<u32, Stands>, SinkError> {
-        let mut moved: BTreeMap<u32, Stands> = BTreeMap::new();
-        for part in &batch.parts {
-            let held = self.held.get(&part.partition);
-            let stands = moved.entry(part.partition).or_insert_with(|| held.map(|held| held.stands.clone()).unwrap_or_default());
-            let name = &part.entity.name;
+    ) -> Result<(Moved, Moved), SinkError> {
+        let held = |number: u32| self.held.get(&number).map(|held| held.stands.clone()).unwrap_or_default();
+        let (mut told, mut moved) = (Moved::new(), Moved::new());
+        for (part, top) in batch.parts.iter().zip(tops) {
+            let (number, name) = (part.partition, &part.entity.name);
+            let stands = moved.entry(number).or_insert_with(|| held(number));
             let stand = stands.entry(name.clone()).or_insert_with(|| onto(name, &Stand::default()));
             if stand.next != part.from {
                 let (place, stands, begins) = (&self.client.place, stand.next, part.from);
-                let text = format!("{place} stands at {stands} of {name}, partition {}, not at {begins}", part.partition);
+                let text = format!("{place} stands at {stands} of {name}, partition {number}, not at {begins}");
                 return Err(SinkError::Stale(text));
             }
+            if let Some(unused) = versions::told_before(*top, stand.unused) {
+                stand.unused = unused;
+                told.entry(number).or_insert_with(|| held(number)).insert(name.clone(), stand.clone());
+            }
+            stand.unused = versions::told_after(*top, stand.unused);
             stand.next = part.next;
         }
-        Ok(moved)
+        Ok((told, moved))
     }
 
     /// For each part of a batch: whether rows are written that are not older.
@@ -171,7 +189,7 @@ impl Open {
     }
 
     /// Moves positions and looks whether they moved. Last of all.
-    pub(crate) async fn move_all(&mut self, moved: BTreeMap<u32, Stands>) -> Result<(), SinkError> {
+    pub(crate) async fn move_all(&mut self, moved: Moved) -> Result<(), SinkError> {
         if moved.is_empty() {
             return Ok(());
         }

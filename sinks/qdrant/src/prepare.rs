@@ -1,7 +1,8 @@
 //! Rows made ready to be sent: which of them are newer than what is stored, with their vectors.
 //!
 //! Of a stored point the version says whether the row is written, and the hash whether its vector still fits: then it is read back
-//! and written again with the rest, so that a point is always written whole. All other texts go to the embedder together.
+//! and written again with the rest, so that a point is always written whole. All other texts go to the embedder together. Nothing is
+//! read for a row above all that was ever sent ([`tidemark_sink_core::versions`]) where its text costs less to embed again.
 
 use std::collections::HashMap;
 
@@ -26,6 +27,8 @@ pub(crate) struct Gate<'g> {
     pub(crate) epoch: u64,
     /// For each part of the batch: whether rows are written that are not older.
     pub(crate) refreshing: &'g [bool],
+    /// For each part of the batch: the lowest version that was never sent to the store.
+    pub(crate) unused: &'g [u64],
 }
 
 /// A point that is to be written, for a row.
@@ -77,7 +80,9 @@ impl Gate<'_> {
     ) -> Result<(Vec<Passing<'r, 'b>>, Vec<usize>), SinkError> {
         let ids: Vec<PointId> = rows.iter().map(|(row, kind)| payload::id(kind, &row.state.key)).collect();
         let wanted = Wanted { fields: &[VERSION, OWN], vectors: false };
-        let found = self.read(collection, ids.clone(), wanted).await?;
+        let is_above = |row: &SinkRow<'_>| row.state.version >= self.unused[row.part];
+        let looked_at = rows.iter().zip(&ids).filter(|((row, _), _)| !(self.embedder.is_at_hand() && is_above(row)));
+        let found = self.read(collection, looked_at.map(|(_, id)| id.clone()).collect(), wanted).await?;
         let stored: HashMap<&PointId, Stored> =
             found.iter().filter_map(|point| Some((payload::id_of(point)?, Stored::of(point)))).collect();
         let identity = self.embedder.identity();
@@ -129,6 +134,9 @@ impl Gate<'_> {
     }
 
     async fn read(&self, collection: &str, ids: Vec<PointId>, wanted: Wanted<'_>) -> Result<Vec<RetrievedPoint>, SinkError> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
         self.client.points(collection, ids, wanted, self.order).await?.ok_or_else(|| gone(self.client, collection))
     }
 }

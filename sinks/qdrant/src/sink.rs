@@ -9,13 +9,13 @@ use tidemark_schemas::Catalog;
 use tidemark_sink_core::embedder::Embedder;
 use tidemark_sink_core::points::{self, PointKind};
 use tidemark_sink_core::report::told;
-use tidemark_sink_core::{Applied, Role, Sink, SinkBatch, SinkError, SinkRow, StorePosition, StoreReport, refused};
+use tidemark_sink_core::{Applied, Role, Sink, SinkBatch, SinkError, SinkRow, StorePosition, StoreReport, refused, versions};
 
 use crate::QdrantOptions;
 use crate::client::Client;
 use crate::collections::{self, Found, Wanted, gone};
 use crate::failure::unavailable;
-use crate::meta::{Meta, Stands};
+use crate::meta::{Meta, Stand, Stands};
 use crate::names::Names;
 use crate::open::{Open, listed};
 use crate::prepare::Row;
@@ -52,7 +52,11 @@ impl QdrantSink {
         }
         let numbers: BTreeSet<u32> = batch.parts.iter().map(|part| part.partition).collect();
         open.expect_ours(&numbers).await?;
-        let moved = open.next_stands(batch, |entity, stand| self.onto(kinds, &open.collections, entity, stand))?;
+        let tops = versions::tops(batch, &rows);
+        let onto = |entity: &str, stand: &Stand| self.onto(kinds, &open.collections, entity, stand);
+        let (told, moved) = open.next_stands(batch, &tops, onto)?;
+        open.move_all(told).await?;
+        let unused = open.versions.pass(batch, &tops);
         let writing = Writing {
             client: &open.client,
             meta: &open.meta,
@@ -61,6 +65,7 @@ impl QdrantSink {
             is_conditional: open.is_conditional,
             numbers: &numbers,
             refreshing: &open.refreshing(batch),
+            unused: &unused,
             batch,
         };
         let mut done = Done::default();

@@ -101,6 +101,8 @@ pub(crate) struct Writing<'w> {
     pub(crate) numbers: &'w BTreeSet<u32>,
     /// For each part of the batch: whether rows are written that are not older.
     pub(crate) refreshing: &'w [bool],
+    /// For each part of the batch: the lowest version that was never sent to the store.
+    pub(crate) unused: &'w [u64],
     pub(crate) batch: &'w SinkBatch,
 }
 
@@ -129,6 +131,7 @@ impl Writing<'_> {
             embedder: self.embedder,
             epoch: self.turns.epoch(),
             refreshing: self.refreshing,
+            unused: self.unused,
         };
         let mut done = Done::default();
         let mut sending: FuturesUnordered<BoxFuture<'_, Result<Done, SinkError>>> = FuturesUnordered::new();

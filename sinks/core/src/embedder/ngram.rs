@@ -47,6 +47,10 @@ impl Embedder for NgramEmbedder {
         DIMENSIONS
     }
 
+    fn is_at_hand(&self) -> bool {
+        true
+    }
+
     async fn embed(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>, EmbedError> {
         let mut grams = Grams::default();
         Ok(texts.iter().map(|text| embed_with(&mut grams, text)).collect())

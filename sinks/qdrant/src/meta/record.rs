@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::failure::{REBUILD, fatal};
 
 /// Raised when the store would be laid out otherwise.
-const FORMAT: u64 = 1;
+const FORMAT: u64 = 2;
 
 pub(super) const STANDS: &str = "stands";
 
@@ -88,6 +88,8 @@ pub(crate) struct Stand {
     /// Until here, rows are written where they are not older; then where they are newer.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub(crate) refresh_until: u64,
+    /// No row of this version or a higher one was ever sent.
+    pub(crate) unused: u64,
     /// Fingerprint of what the points are derived by.
     pub(crate) derived: u64,
     /// The collection that they are in; empty for an entity that has none.
@@ -108,7 +110,7 @@ impl Stand {
             return Self { derived, collection, ..Self::default() };
         }
         if self.derived != derived {
-            return Self { next: 0, refresh_until: self.refresh_until.max(self.next), derived, collection };
+            return Self { next: 0, refresh_until: self.refresh_until.max(self.next), derived, collection, ..*self };
         }
         self.clone()
     }
@@ -204,10 +206,10 @@ mod tests {
 
     #[test]
     fn another_derivation_reads_again_and_another_collection_begins_anew() {
-        let stood = Stand { next: 9, refresh_until: 4, derived: 1, collection: "a".to_owned() };
+        let stood = Stand { next: 9, refresh_until: 4, unused: 7, derived: 1, collection: "a".to_owned() };
         assert_eq!(stood.onto(1, "a"), stood);
         let refreshed = stood.onto(2, "a");
-        assert_eq!((refreshed.next, refreshed.refresh_until, refreshed.derived), (0, 9, 2));
+        assert_eq!((refreshed.next, refreshed.refresh_until, refreshed.unused, refreshed.derived), (0, 9, 7, 2));
         assert_eq!(refreshed.onto(2, "a"), refreshed, "a second start goes on with the refresh");
         assert_eq!(stood.onto(1, "b"), Stand { derived: 1, collection: "b".to_owned(), ..Stand::default() });
     }

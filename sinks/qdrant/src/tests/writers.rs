@@ -267,3 +267,45 @@ async fn no_epoch_comes_again_after_the_store_was_emptied() {
     assert!(is_stale(&mut writer, &batch(&fixture, 0, 1, fixture.customer("C2", "李四", 2))).await);
     fresh.apply(&batch(&fixture, 0, 0, fixture.customer("C1", "张三", 1))).await.unwrap();
 }
+
+/// Puts a point there as somebody could who knows no turns.
+async fn put(store: &Store, state: &State<'_>) {
+    let kinds = points::kinds(&store.catalog).unwrap();
+    let mut point = payload::point(&kinds["customer"], state, 0, 0, vec![1.0; 256]);
+    point.payload.remove(payload::OWN).unwrap();
+    store.put("customer_profiles", point).await;
+}
+
+#[tokio::test]
+async fn only_rows_that_may_be_repeats_are_compared_with_what_is_stored() {
+    let Some(url) = Kind::Qdrant.address("only_rows_that_may_be_repeats_are_compared_with_what_is_stored") else { return };
+    let fixture = fixture();
+    let store = Store::fresh(&url, fixture.catalog());
+    let mut sink = opened(&store).await;
+    sink.apply(&batch(&fixture, 0, 0, fixture.customer("C1", "一", 1))).await.unwrap();
+    put(&store, &fixture.customer("C1", "别人的", 50)).await;
+    sink.apply(&batch(&fixture, 0, 1, fixture.customer("C1", "二", 2))).await.unwrap();
+    assert_eq!(store.points("customer").await["C1"].payload["version"], 2, "no look was needed");
+    put(&store, &fixture.customer("C1", "别人的", 50)).await;
+    assert_eq!(sink.apply(&batch(&fixture, 0, 2, fixture.customer("C1", "晚", 2))).await.unwrap().skipped, 1);
+    // The next writer cannot know what the one before sent.
+    let mut next = opened(&store).await;
+    assert_eq!(next.apply(&batch(&fixture, 0, 3, fixture.customer("C1", "三", 3))).await.unwrap().skipped, 1);
+    assert_eq!(store.points("customer").await["C1"].payload["version"], 50);
+}
+
+#[tokio::test]
+async fn the_store_is_told_of_versions_before_they_are_sent() {
+    let Some(url) = Kind::Qdrant.address("the_store_is_told_of_versions_before_they_are_sent") else { return };
+    let fixture = fixture();
+    let store = Store::fresh(&url, fixture.catalog());
+    let gated = Gated::new();
+    let mut sink = store.sink_by(gated.clone());
+    sink.open(LOG, &Share::All).await.unwrap();
+    let theirs = batch(&fixture, 0, 0, fixture.customer("C1", "一", 1 << 20));
+    let applying = tokio::spawn(async move { sink.apply(&theirs).await });
+    gated.until_it_waits().await;
+    let stand = store.meta().partitions().await.unwrap()[&0].stands["customer"].clone();
+    assert!(stand.unused > 1 << 20 && stand.next == 0, "{stand:?}");
+    applying.abort();
+}
