@@ -152,7 +152,7 @@ async fn imitate_write(
     problems: &mut Vec<String>,
 ) -> Result<(), Failure> {
     let inventory = Inventory::read(connection).await?;
-    let position = "INSERT INTO tidemark_position(entity, partition, next) VALUES ('#check', 0, 0); \
+    let position = "INSERT INTO tidemark_position(entity, partition, next, derived) VALUES ('#check', 0, 0, 0); \
                     UPDATE tidemark_position SET next = 1 WHERE entity = '#check'"
         .to_owned();
     let mut writes = vec![position];

@@ -2,8 +2,10 @@
 //!
 //! - `tidemark_meta`: role, format, log id, generation, the last writer epoch, the text of the view;
 //! - `tidemark_epoch`: per partition number the epoch of the worker that writes it; [`ALL`] stands for a worker that holds all;
-//! - `tidemark_position`: per entity and partition the next state offset, and the offset up to which it is being refreshed;
-//! - `tidemark_derivation`: per entity the fingerprint of what its rows were derived by.
+//! - `tidemark_position`: per entity and partition the next state offset, the offset up to which it is being refreshed, and the
+//!   fingerprint of what its rows were derived by. Each worker looks at that for its own partitions, so workers of two releases can
+//!   run beside each other;
+//! - `tidemark_entity`: the entities whose tables are the store's.
 //!
 //! Each open takes a new epoch for its share. A batch begins by locking the rows of its partitions in `tidemark_epoch` for
 //! sharing, and goes on only while they hold its own epoch: so an open waits for what is under way and ends what comes after.
@@ -14,6 +16,7 @@ use std::collections::BTreeSet;
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::{Arguments, Row};
 use tidemark_log::{LogIdentity, Share};
+use tidemark_schemas::Entity;
 use tidemark_sink_core::sql::literal;
 use tidemark_sink_core::{Role, SinkError, StorePosition, TopicBatch};
 
@@ -21,7 +24,9 @@ use crate::connection::Connection;
 use crate::failure::{Failure, REBUILD, fatal};
 
 /// Layout of the schema; another number is not read.
-const FORMAT: &str = "1";
+const FORMAT: &str = "2";
+/// Raised when the same row would be kept otherwise.
+const ROW_FORMAT: u64 = 1;
 /// The partition number that stands for all.
 pub(crate) const ALL: i32 = -1;
 
@@ -30,10 +35,15 @@ CREATE TABLE IF NOT EXISTS tidemark_meta(name text PRIMARY KEY, value text NOT N
 CREATE TABLE IF NOT EXISTS tidemark_epoch(partition integer PRIMARY KEY, epoch bigint NOT NULL);
 CREATE TABLE IF NOT EXISTS tidemark_position(
   entity text NOT NULL, partition integer NOT NULL, next bigint NOT NULL, refresh_until bigint NOT NULL DEFAULT 0,
-  PRIMARY KEY (entity, partition)
+  derived bigint NOT NULL, PRIMARY KEY (entity, partition)
 );
-CREATE TABLE IF NOT EXISTS tidemark_derivation(entity text PRIMARY KEY, fingerprint bigint NOT NULL);
+CREATE TABLE IF NOT EXISTS tidemark_entity(entity text PRIMARY KEY);
 ";
+
+/// Of what an entity's rows are derived by.
+pub(crate) fn fingerprint(entity: &Entity) -> u64 {
+    entity.derivation ^ ROW_FORMAT
+}
 
 /// A position with what the writer must know besides.
 #[derive(Debug, Clone)]
@@ -150,33 +160,47 @@ pub(crate) fn expect_epoch(rows: &[PgRow], expected: usize, epoch: i64, place: &
     Err(SinkError::Stale(format!("{place} has writer epochs {found:?}, this writer has {epoch}")).into())
 }
 
-/// Records what each entity's rows are derived by. Where that changed, the entity is read again from the start, written where
-/// not older, up to where it had been.
+/// Where the rows of an entity on a partition of the share were derived otherwise, it is read again from the start, written where
+/// not older, up to where it had been. One whose table has grown is, on all partitions.
 pub(crate) async fn derive(
     connection: &mut Connection,
     fingerprints: &[(String, u64)],
     grown: &BTreeSet<String>,
+    share: &Share,
 ) -> Result<(), Failure> {
-    let rows = connection.rows("SELECT entity, fingerprint FROM tidemark_derivation".to_owned()).await?;
-    let mut known = std::collections::BTreeMap::new();
-    for row in &rows {
-        known.insert(row.try_get::<String, _>(0)?, row.try_get::<i64, _>(1)?);
-    }
-    for (entity, fingerprint) in fingerprints {
-        let fingerprint = fingerprint.cast_signed();
-        if known.get(entity) == Some(&fingerprint) && !grown.contains(entity) {
-            continue;
+    let of_share = match share {
+        Share::All => "true".to_owned(),
+        Share::Partitions(numbers) => {
+            let numbers: Vec<String> = numbers.iter().map(ToString::to_string).collect();
+            format!("partition = ANY ('{{{}}}'::integer[])", numbers.join(","))
         }
-        let name = literal(entity);
+    };
+    for (entity, fingerprint) in fingerprints {
+        let (name, derived) = (literal(entity), fingerprint.cast_signed());
+        let which = if grown.contains(entity) { "true".to_owned() } else { format!("derived <> {derived} AND {of_share}") };
         connection
             .run(format!(
-                "INSERT INTO tidemark_derivation VALUES ({name}, {fingerprint}) \
-                 ON CONFLICT (entity) DO UPDATE SET fingerprint = excluded.fingerprint; \
-                 UPDATE tidemark_position SET refresh_until = greatest(refresh_until, next), next = 0 WHERE entity = {name}"
+                "UPDATE tidemark_position SET refresh_until = greatest(refresh_until, next), next = 0, \
+                 derived = CASE WHEN {of_share} THEN {derived} ELSE derived END WHERE entity = {name} AND {which}"
             ))
             .await?;
     }
     Ok(())
+}
+
+/// Notes that the tables of these entities are the store's.
+pub(crate) async fn own(connection: &mut Connection, entities: impl Iterator<Item = &str>) -> Result<(), Failure> {
+    let names: Vec<String> = entities.map(|entity| format!("({})", literal(entity))).collect();
+    if names.is_empty() {
+        return Ok(());
+    }
+    connection.run(format!("INSERT INTO tidemark_entity VALUES {} ON CONFLICT DO NOTHING", names.join(", "))).await
+}
+
+/// The entities whose tables are the store's.
+pub(crate) async fn owned(connection: &mut Connection) -> Result<Vec<String>, Failure> {
+    let rows = connection.rows("SELECT entity FROM tidemark_entity".to_owned()).await?;
+    Ok(rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?)
 }
 
 /// All positions, by entity and partition.
@@ -203,15 +227,18 @@ pub(crate) async fn move_positions(
     parts: &[TopicBatch],
     is_known: impl Fn(&TopicBatch) -> bool,
 ) -> Result<(), Failure> {
-    const MAKE: &str = "INSERT INTO tidemark_position(entity, partition, next) \
-                        SELECT e, p, f FROM unnest($1::text[], $2::integer[], $3::bigint[]) AS u(e, p, f) \
+    const MAKE: &str = "INSERT INTO tidemark_position(entity, partition, next, derived) \
+                        SELECT e, p, f, d FROM unnest($1::text[], $2::integer[], $3::bigint[], $4::bigint[]) AS u(e, p, f, d) \
                         ON CONFLICT (entity, partition) DO NOTHING";
     const MOVE: &str = "UPDATE tidemark_position AS t SET next = u.n \
                         FROM unnest($1::text[], $2::integer[], $3::bigint[], $4::bigint[]) AS u(e, p, f, n) \
                         WHERE t.entity = u.e AND t.partition = u.p AND t.next = u.f";
     let new: Vec<&TopicBatch> = parts.iter().filter(|part| !is_known(part)).collect();
     if !new.is_empty() {
-        connection.execute(&MAKE.into(), places_of(&new)?).await?;
+        let mut arguments = places_of(&new)?;
+        let derived: Vec<i64> = new.iter().map(|part| fingerprint(&part.entity).cast_signed()).collect();
+        arguments.add(derived).map_err(unencodable)?;
+        connection.execute(&MAKE.into(), arguments).await?;
     }
     let all: Vec<&TopicBatch> = parts.iter().collect();
     let mut arguments = places_of(&all)?;

@@ -4,7 +4,6 @@
 //! fits, or whose entity is gone, is dropped; a view that depends on it is then in the way, and named. Indexes on references go
 //! as well: the refill builds them when it is over.
 
-use sqlx::Row;
 use tidemark_log::Share;
 use tidemark_sink_core::references::DANGLING_REFERENCE;
 use tidemark_sink_core::sql::quoted;
@@ -27,8 +26,7 @@ pub(crate) async fn reset(connection: &mut Connection, schema: &str, tables: &[&
     let inventory = Inventory::read(connection).await?;
     let mut truncated = Vec::new();
     let mut dropped = Vec::new();
-    for row in connection.rows("SELECT entity FROM tidemark_derivation".to_owned()).await? {
-        let entity: String = row.try_get(0)?;
+    for entity in meta::owned(connection).await? {
         if !inventory.has(&entity) {
             continue;
         }
@@ -52,7 +50,7 @@ pub(crate) async fn reset(connection: &mut Connection, schema: &str, tables: &[&
     }
     connection
         .run(
-            "DELETE FROM tidemark_position; DELETE FROM tidemark_derivation; \
+            "DELETE FROM tidemark_position; DELETE FROM tidemark_entity; \
              DELETE FROM tidemark_meta WHERE name NOT IN ('writer_epoch', 'dangling_reference'); COMMIT"
                 .to_owned(),
         )

@@ -21,9 +21,6 @@ use crate::options::PostgresOptions;
 use crate::table::Table;
 use crate::{bisect, check, ddl, meta, migrate, partitions, poison, reset};
 
-/// Raised when the same row would be kept otherwise.
-const FORMAT: u64 = 1;
-
 /// The sink.
 pub(crate) struct PostgresSink {
     server: Server,
@@ -49,8 +46,7 @@ impl PostgresSink {
     }
 
     fn fingerprints(&self) -> Vec<(String, u64)> {
-        let fingerprint = |entity: &Entity| (entity.name.clone(), entity.derivation ^ FORMAT);
-        self.tables.values().map(|table| fingerprint(table.entity())).collect()
+        self.tables.values().map(Table::entity).map(|entity| (entity.name.clone(), meta::fingerprint(entity))).collect()
     }
 
     async fn try_open(&self, log: LogIdentity, share: &Share) -> Result<(Open, Vec<StorePosition>), Failure> {
@@ -64,7 +60,8 @@ impl PostgresSink {
         // Before the tables are touched: from here on nobody else writes to this share.
         let epoch = meta::raise_epoch(&mut first, share).await?;
         let grown = migrate::migrate(&mut first, &place, &self.catalog, self.tables.values()).await?;
-        meta::derive(&mut first, &self.fingerprints(), &grown).await?;
+        meta::own(&mut first, self.tables.keys().map(String::as_str)).await?;
+        meta::derive(&mut first, &self.fingerprints(), &grown, share).await?;
         let standings = meta::positions(&mut first).await?;
         let partitions = partitions::known(&mut first).await?;
         let inventory = Inventory::read(&mut first).await?;

@@ -170,3 +170,27 @@ async fn two_lanes_write_what_one_does() {
     assert_eq!(contents[0].len(), 3_000);
     assert!(contents[0] == contents[1], "one lane and two end alike");
 }
+
+#[tokio::test]
+async fn each_worker_reads_its_own_partitions_again_where_rows_were_derived_otherwise() {
+    let name = "each_worker_reads_its_own_partitions_again_where_rows_were_derived_otherwise";
+    let Some(url) = Kind::Postgres.address(name) else { return };
+    let fixture = fixture();
+    let store = Store::fresh(&url, fixture.catalog());
+    let (mut one, mut other) = (store.sink(), store.sink());
+    one.open(LOG, &only(&[0])).await.unwrap();
+    other.open(LOG, &only(&[1])).await.unwrap();
+    one.apply(&batch(&fixture, 0, 0, "A")).await.unwrap();
+    other.apply(&batch(&fixture, 1, 0, "B")).await.unwrap();
+    // As if a release had written them that derives otherwise.
+    store.run("UPDATE tidemark_position SET derived = derived + 1; UPDATE customer SET person_name = '旧'").await;
+    let next =
+        |positions: Vec<tidemark_sink_core::StorePosition>| positions.iter().map(|position| position.next).collect::<Vec<_>>();
+    assert_eq!(next(one.open(LOG, &only(&[0])).await.unwrap()), [0]);
+    assert!(!is_stale(&mut other, &batch(&fixture, 1, 1, "C")).await, "the other release goes on");
+    one.apply(&batch(&fixture, 0, 0, "A")).await.unwrap();
+    let names = store.query("SELECT person_name FROM customer ORDER BY key").await;
+    assert_eq!(names, ["张三", "旧", "张三"], "rows of the same version are written again");
+    assert_eq!(next(one.open(LOG, &only(&[0])).await.unwrap()), [1], "once");
+    assert_eq!(next(other.open(LOG, &only(&[1])).await.unwrap()), [0]);
+}
