@@ -223,7 +223,7 @@ fn dump_qdrant(address: &str, name: &str) -> Dump {
                 let payload = point.payload.into_iter().map(|(field, value)| (field, value.into_json()));
                 let mut payload: serde_json::Map<String, Value> = payload.collect();
                 // Which request wrote it is the store's own affair.
-                payload["tidemark"].as_object_mut().expect("what the store keeps of a point").remove("turn");
+                payload.remove("tidemark_turn");
                 format!("{} {vector}", Value::Object(payload))
             };
             let mut lines: Vec<String> = found.into_iter().map(line).collect();

@@ -54,7 +54,7 @@ async fn customers(server: &Own, prefix: &str) -> BTreeMap<String, Value> {
     let shown = |point: qdrant_client::qdrant::RetrievedPoint| {
         let payload = point.payload.into_iter().map(|(name, value)| (name, value.into_json()));
         let mut payload: serde_json::Map<String, Value> = payload.collect();
-        payload["tidemark"].as_object_mut().unwrap().remove("turn");
+        payload.remove("tidemark_turn");
         (payload["key"].as_str().unwrap().to_owned(), Value::Object(payload))
     };
     client.scroll(request).await.unwrap().result.into_iter().map(shown).collect()

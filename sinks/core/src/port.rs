@@ -167,7 +167,8 @@ pub trait Sink: Send + Sync + 'static {
     }
 
     /// Gives the partitions back that it was opened with: nothing of what it sent is under way any more. Only for a store whose next
-    /// writer asks. Called before others may take them, and at the end; [`Sink::open`] takes them again.
+    /// writer asks. Called before others may take them, and at the end; [`Sink::open`] takes them again. Does nothing where it is not
+    /// open.
     async fn release(&mut self) -> Result<(), SinkError> {
         Ok(())
     }

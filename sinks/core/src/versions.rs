@@ -2,14 +2,15 @@
 //!
 //! The versions of an entity rise along each of its partitions: a row of a higher version than any that was ever sent to the store
 //! is newer than what stands there. To know the highest after a crash too, the store is told of a version that was not used before
-//! rows reach it, with room for many more, and the writer that opens it looks at what is stored for every row below.
+//! rows reach it, with room for many more, and the writer that opens it looks at what is stored for every row below. A writer that
+//! gives the store back leaves no room.
 
 use std::collections::HashMap;
 
 use crate::batch::{SinkBatch, SinkRow};
 
-/// Versions that a store is told of ahead: a start compares as many rows at most that needed it not, and one move of a position
-/// in so many versions says more than that it moved.
+/// Versions that a store is told of ahead: a start after a crash compares as many rows at most that needed it not, and one move of a
+/// position in so many versions says more than that it moved.
 const ROOM: u64 = 1 << 16;
 
 /// By partition and entity, the lowest version that was not sent.
@@ -33,6 +34,11 @@ impl Versions {
             *unused = (*unused).max(*top);
         }
         before
+    }
+
+    /// The lowest version that was not sent.
+    pub fn unused(&self, partition: u32, entity: &str) -> u64 {
+        self.unused.get(&(partition, entity.to_owned())).copied().unwrap_or_default()
     }
 }
 

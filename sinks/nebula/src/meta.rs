@@ -19,7 +19,7 @@ use tidemark_sink_core::SinkError;
 
 use crate::client::{ClientError, Properties, Reply, Session};
 use crate::failure::{REBUILD, classify, fatal, unavailable};
-use crate::ngql::{self, Name, text};
+use crate::ngql::{Name, text};
 use crate::shape::{PARTITION, STORE};
 
 /// Raised when the space would be laid out otherwise.
@@ -192,7 +192,7 @@ pub(crate) async fn take(session: &mut Session, numbers: &BTreeSet<u32>, token: 
         seen = partitions(session, numbers).await?;
     }
     for (number, record) in &seen {
-        change_owner(session, *number, &record.owner, token).await?;
+        update(session, *number, &record.owner, &format!("`owner` = {}", text(token))).await?;
     }
     let records = partitions(session, numbers).await?;
     for number in numbers {
@@ -202,15 +202,16 @@ pub(crate) async fn take(session: &mut Session, numbers: &BTreeSet<u32>, token: 
     Ok(Taken { records, abandoned })
 }
 
-/// Gives a partition back, if the token still stands.
-pub(crate) async fn give_back(session: &mut Session, number: u32, token: &str) -> Result<(), SinkError> {
-    change_owner(session, number, token, NOBODY).await
+/// Gives a partition back, if the token still stands, and says where it was left.
+pub(crate) async fn give_back(session: &mut Session, number: u32, token: &str, left: &Progress) -> Result<(), SinkError> {
+    let nobody = text(NOBODY);
+    update(session, number, token, &format!("`positions` = {}, `owner` = {nobody}", text(&json(left)))).await
 }
 
-async fn change_owner(session: &mut Session, number: u32, from: &str, to: &str) -> Result<(), SinkError> {
-    let (tag, id) = (Name::fixed(PARTITION), text(&partition_id(number)));
-    let (from, to) = (text(from), text(to));
-    run(session, &format!("UPDATE VERTEX ON {tag} {id} SET `owner` = {to} WHEN `owner` == {from}"), MOVING).await
+/// An update of a partition's record that is carried out only while this token stands.
+async fn update(session: &mut Session, number: u32, token: &str, set: &str) -> Result<(), SinkError> {
+    let (tag, id, token) = (Name::fixed(PARTITION), text(&partition_id(number)), text(token));
+    run(session, &format!("UPDATE VERTEX ON {tag} {id} SET {set} WHEN `owner` == {token}"), MOVING).await
 }
 
 /// Makes the record of a partition that has none. The count comes first: who is cut off in between takes what is counted when it
@@ -244,11 +245,7 @@ pub(crate) fn expect_owner(record: Option<&PartitionRecord>, number: u32, token:
 
 /// Moves a partition's positions, if the token still stands; the last thing that happens in a batch. The caller looks afterwards.
 pub(crate) async fn move_to(session: &mut Session, number: u32, token: &str, progress: &Progress) -> Result<(), SinkError> {
-    let mut statement = format!("UPDATE VERTEX ON {} {} SET `positions` = ", Name::fixed(PARTITION), text(&partition_id(number)));
-    ngql::push_text(&json(progress), &mut statement);
-    statement.push_str(" WHEN `owner` == ");
-    ngql::push_text(token, &mut statement);
-    run(session, &statement, MOVING).await
+    update(session, number, token, &format!("`positions` = {}", text(&json(progress)))).await
 }
 
 async fn run(session: &mut Session, statement: &str, step: &str) -> Result<(), SinkError> {

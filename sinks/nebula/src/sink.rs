@@ -272,9 +272,17 @@ impl Sink for NebulaSink {
 
     async fn release(&mut self) -> Result<(), SinkError> {
         let Some(mut open) = self.open.take() else { return Ok(()) };
-        let (token, numbers) = (open.writer.token().to_owned(), open.writer.held().keys().copied().collect::<Vec<u32>>());
-        for number in numbers {
-            meta::give_back(open.writer.session(), number, &token).await?;
+        let token = open.writer.token().to_owned();
+        let mut left = Moved::new();
+        for (number, record) in open.writer.held() {
+            let mut progress = record.progress.clone();
+            for (entity, stand) in &mut progress.stands {
+                stand.unused = open.versions.unused(*number, entity);
+            }
+            left.insert(*number, progress);
+        }
+        for (number, progress) in left {
+            meta::give_back(open.writer.session(), number, &token, &progress).await?;
         }
         Ok(())
     }

@@ -16,7 +16,7 @@ use tidemark_sink_core::points::PointKind;
 use crate::client::Client;
 use crate::failure::{fatal, unavailable};
 use crate::names::{Names, draw, is_behind};
-use crate::payload::{DELETED, TURN_PATH, VERSION};
+use crate::payload::{DELETED, TURN, VERSION};
 
 /// What a collection is to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,7 +52,7 @@ fn common_indexes() -> BTreeMap<String, FieldType> {
         ("tenant", FieldType::Keyword),
         (VERSION, FieldType::Integer),
         (DELETED, FieldType::Bool),
-        (TURN_PATH, FieldType::Integer),
+        (TURN, FieldType::Integer),
     ]
     .into_iter()
     .map(|(name, kind)| (name.to_owned(), kind))
@@ -196,7 +196,7 @@ mod tests {
         for (collection, field, kind) in [
             (0, "tags", FieldType::Keyword),
             (0, "first_visit_date", FieldType::Datetime),
-            (0, "tidemark.turn", FieldType::Integer),
+            (0, "tidemark_turn", FieldType::Integer),
             (1, "standard_price", FieldType::Keyword),
             (1, "standard_price_fen", FieldType::Integer),
             (1, "risk_level", FieldType::Integer),

@@ -179,6 +179,21 @@ impl Open {
         Ok((told, moved))
     }
 
+    /// Tells the store which versions were sent, and of no more.
+    pub(crate) async fn release(mut self) -> Result<(), SinkError> {
+        let mut left = Moved::new();
+        for (number, record) in &self.held {
+            let mut stands = record.stands.clone();
+            for (entity, stand) in &mut stands {
+                stand.unused = self.versions.unused(*number, entity);
+            }
+            if stands != record.stands {
+                left.insert(*number, stands);
+            }
+        }
+        self.move_all(left).await
+    }
+
     /// For each part of a batch: whether rows are written that are not older.
     pub(crate) fn refreshing(&self, batch: &SinkBatch) -> Vec<bool> {
         let is_refreshed = |part: &tidemark_sink_core::TopicBatch| {

@@ -1,26 +1,21 @@
 //! A record as a point, and what is read back of one.
 //!
-//! The payload is that of every vector store, with the book-keeping beside: `version`, `deleted`, `deleted_at` for readers, and
-//! under `tidemark` what only this store needs: the hash of the text that the vector was made of, and the request that wrote the
-//! point.
+//! The payload is that of every vector store, with the book-keeping beside: `version`, `deleted`, `deleted_at` for readers, and what
+//! only this store needs: the hash of the text that the vector was made of, and the request that wrote the point.
 
 use std::collections::HashMap;
 
 use qdrant_client::qdrant::value::Kind;
 use qdrant_client::qdrant::vector_output::Vector as VectorKind;
-use qdrant_client::qdrant::{PointId, PointStruct, RetrievedPoint, Struct, Value};
+use qdrant_client::qdrant::{PointId, PointStruct, RetrievedPoint, Value};
 use tidemark_schemas::{State, json};
 use tidemark_sink_core::points::{PayloadValue, PointKind};
 
 pub(crate) const VERSION: &str = "version";
 pub(crate) const DELETED: &str = "deleted";
 const DELETED_AT: &str = "deleted_at";
-/// What stands under this name is only this store's.
-pub(crate) const OWN: &str = "tidemark";
-const TEXT_HASH: &str = "text_hash";
-const TURN: &str = "turn";
-/// The path of the turn, for conditions.
-pub(crate) const TURN_PATH: &str = "tidemark.turn";
+pub(crate) const TEXT_HASH: &str = "tidemark_text_hash";
+pub(crate) const TURN: &str = "tidemark_turn";
 
 /// A record's point.
 pub(crate) fn point(kind: &PointKind, state: &State<'_>, text_hash: i64, turn: u64, vector: Vec<f32>) -> PointStruct {
@@ -38,9 +33,8 @@ pub(crate) fn point(kind: &PointKind, state: &State<'_>, text_hash: i64, turn: u
     if state.deleted {
         payload.insert(DELETED_AT.to_owned(), Value::from(json::timestamp_text(state.changed_at)));
     }
-    let own = [(TEXT_HASH, text_hash), (TURN, turn.cast_signed())];
-    let own = own.into_iter().map(|(name, number)| (name.to_owned(), Value::from(number))).collect();
-    payload.insert(OWN.to_owned(), Value { kind: Some(Kind::StructValue(Struct { fields: own })) });
+    payload.insert(TEXT_HASH.to_owned(), Value::from(text_hash));
+    payload.insert(TURN.to_owned(), Value::from(turn.cast_signed()));
     PointStruct { id: Some(id(kind, &state.key)), vectors: Some(vector.into()), payload }
 }
 
@@ -78,17 +72,9 @@ pub(crate) struct Stored {
 
 impl Stored {
     pub(crate) fn of(point: &RetrievedPoint) -> Self {
-        let own = match point.payload.get(OWN).and_then(|value| value.kind.as_ref()) {
-            Some(Kind::StructValue(own)) => Some(&own.fields),
-            _ => None,
-        };
-        let own = |name: &str| own.and_then(|fields| fields.get(name)).and_then(Value::as_integer);
-        let version = point.payload.get(VERSION).and_then(Value::as_integer).unwrap_or_default();
-        Self {
-            version: version.max(0).cast_unsigned(),
-            text_hash: own(TEXT_HASH),
-            turn: own(TURN).unwrap_or_default().max(0).cast_unsigned(),
-        }
+        let number = |name: &str| point.payload.get(name).and_then(Value::as_integer);
+        let unsigned = |name: &str| number(name).unwrap_or_default().max(0).cast_unsigned();
+        Self { version: unsigned(VERSION), text_hash: number(TEXT_HASH), turn: unsigned(TURN) }
     }
 }
 
@@ -107,7 +93,7 @@ pub(crate) fn vector_of(point: &RetrievedPoint) -> Option<Vec<f32>> {
 
 /// The payload as every vector store has it, in JSON.
 pub(crate) fn shown(payload: HashMap<String, Value>) -> serde_json::Value {
-    let is_content = |name: &String| ![VERSION, DELETED, DELETED_AT, OWN].contains(&name.as_str());
+    let is_content = |name: &String| ![VERSION, DELETED, DELETED_AT, TEXT_HASH, TURN].contains(&name.as_str());
     let content = payload.into_iter().filter(|(name, _)| is_content(name));
     serde_json::Value::Object(content.map(|(name, value)| (name, value.into_json())).collect())
 }

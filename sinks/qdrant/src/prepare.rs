@@ -13,7 +13,7 @@ use tidemark_sink_core::{SinkBatch, SinkError, SinkRow};
 
 use crate::client::{Client, Order, Wanted};
 use crate::collections::gone;
-use crate::payload::{self, OWN, Stored, VERSION};
+use crate::payload::{self, Stored, TEXT_HASH, TURN, VERSION};
 use crate::write::epoch_of;
 
 /// A row with its entity.
@@ -79,7 +79,7 @@ impl Gate<'_> {
         rows: &[Row<'r, 'b>],
     ) -> Result<(Vec<Passing<'r, 'b>>, Vec<usize>), SinkError> {
         let ids: Vec<PointId> = rows.iter().map(|(row, kind)| payload::id(kind, &row.state.key)).collect();
-        let wanted = Wanted { fields: &[VERSION, OWN], vectors: false };
+        let wanted = Wanted { fields: &[VERSION, TEXT_HASH, TURN], vectors: false };
         let is_above = |row: &SinkRow<'_>| row.state.version >= self.unused[row.part];
         let looked_at = rows.iter().zip(&ids).filter(|((row, _), _)| !(self.embedder.is_at_hand() && is_above(row)));
         let found = self.read(collection, looked_at.map(|(_, id)| id.clone()).collect(), wanted).await?;
@@ -114,7 +114,7 @@ impl Gate<'_> {
             return Ok(());
         }
         let ids = kept.iter().map(|index| passing[*index].id.clone()).collect();
-        let wanted = Wanted { fields: &[OWN], vectors: true };
+        let wanted = Wanted { fields: &[TEXT_HASH], vectors: true };
         let found = self.read(collection, ids, wanted).await?;
         let mut vectors: HashMap<PointId, (Option<i64>, Vec<f32>)> = HashMap::new();
         for point in found {

@@ -167,6 +167,13 @@ impl Sink for QdrantSink {
         outcome
     }
 
+    async fn release(&mut self) -> Result<(), SinkError> {
+        match self.open.take() {
+            Some(open) => Box::pin(open.release()).await,
+            None => Ok(()),
+        }
+    }
+
     async fn positions(&self) -> Result<Vec<StorePosition>, SinkError> {
         let meta = self.meta(&Client::new(&self.options)?);
         let partitions = match meta.store().await? {

@@ -28,7 +28,7 @@ use crate::client::{Client, Order, Refusal};
 use crate::collections::expect_fitting;
 use crate::failure::{ServerError, unavailable};
 use crate::meta::Meta;
-use crate::payload::{TURN_PATH, size};
+use crate::payload::{TURN, size};
 use crate::prepare::{Gate, Prepared, Row};
 
 /// Points of one request. More gain nothing (the server applies 32 at a time), and are sent again when one is refused.
@@ -227,8 +227,8 @@ impl Writing<'_> {
 
 /// Replace only what an earlier request wrote, or somebody who knows no turns.
 pub(crate) fn before(turn: u64) -> Filter {
-    let earlier = Condition::range(TURN_PATH, Range { lt: Some(turn as f64), ..Range::default() });
-    Filter::should([earlier, Condition::is_empty(TURN_PATH)])
+    let earlier = Condition::range(TURN, Range { lt: Some(turn as f64), ..Range::default() });
+    Filter::should([earlier, Condition::is_empty(TURN)])
 }
 
 /// Ranges of points that go into one request each.

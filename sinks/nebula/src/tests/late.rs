@@ -141,4 +141,9 @@ async fn only_rows_that_may_be_repeats_are_compared_with_what_is_stored() {
     let mut next = opened(&store).await;
     assert_eq!(next.apply(&fixture.batch("customer", 4, &row("早", 8))).await.unwrap().skipped, 1);
     assert_eq!(name_of(&store, "C1").await.0, Value::Int(9), "an earlier version goes before no later one");
+    // Nobody was cut off since: the next one knows what was sent.
+    next.apply(&fixture.batch("customer", 5, &row("终", 1 << 20))).await.unwrap();
+    next.release().await.unwrap();
+    let last = meta::partitions(&mut store.session().await.unwrap(), &[0].into()).await.unwrap();
+    assert_eq!(last[&0].progress.stands["customer"].unused, (1 << 20) + 1);
 }

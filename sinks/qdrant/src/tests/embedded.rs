@@ -76,10 +76,11 @@ async fn ours(store: &Store, fixture: &Fixture) -> Points {
         let collection = fixture.entity(entity).vector.as_ref().unwrap().collection.clone();
         for (key, Shown { id, mut payload, vector }) in store.points(entity).await {
             let mut take = |name: &str| payload.as_object_mut().unwrap().remove(name);
-            let (version, own) = (take("version").unwrap().as_u64().unwrap(), take("tidemark").unwrap());
+            let version = take("version").unwrap().as_u64().unwrap();
+            let hash = take("tidemark_text_hash").unwrap().as_i64().unwrap();
+            take("tidemark_turn").unwrap();
             let deleted_at = take("deleted_at").map(|at| at.as_str().unwrap().to_owned());
             assert_eq!(take("deleted").unwrap().as_bool(), Some(deleted_at.is_some()));
-            let hash = own["text_hash"].as_i64().unwrap();
             let place = (format!("{collection} {entity}"), key);
             found.insert(place, (id, version, deleted_at, hash, payload, rounded(&vector)));
         }

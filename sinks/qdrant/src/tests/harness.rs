@@ -149,7 +149,7 @@ impl StoreHarness for Store {
         for (key, Shown { id, mut payload, vector }) in self.points(entity).await {
             let (version, deleted) = (payload["version"].as_u64().unwrap(), payload["deleted"].as_bool().unwrap());
             // Which request wrote it is no part of the record.
-            payload["tidemark"].as_object_mut().unwrap().remove("turn").unwrap();
+            payload.as_object_mut().unwrap().remove("tidemark_turn").unwrap();
             let content = format!("{id} {payload} {:?}", rounded(&vector));
             rows.insert(key, StoredRow { version, deleted, content });
         }

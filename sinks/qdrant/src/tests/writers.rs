@@ -128,7 +128,7 @@ async fn a_request_that_comes_late_or_twice_changes_nothing() {
     let client = Client::new(&store.options).unwrap();
     let mut sink = opened(&store).await;
     sink.apply(&batch(&fixture, 0, 0, old.clone())).await.unwrap();
-    let turn = store.points("customer").await["C1"].payload["tidemark"]["turn"].as_u64().unwrap();
+    let turn = store.points("customer").await["C1"].payload["tidemark_turn"].as_u64().unwrap();
     // What the network kept of the first request, or repeats of it.
     let late = async |code: &str| {
         let state = fixture.customer(code, "晚到", 1);
@@ -272,7 +272,7 @@ async fn no_epoch_comes_again_after_the_store_was_emptied() {
 async fn put(store: &Store, state: &State<'_>) {
     let kinds = points::kinds(&store.catalog).unwrap();
     let mut point = payload::point(&kinds["customer"], state, 0, 0, vec![1.0; 256]);
-    point.payload.remove(payload::OWN).unwrap();
+    point.payload.remove(payload::TURN).unwrap();
     store.put("customer_profiles", point).await;
 }
 
@@ -288,9 +288,15 @@ async fn only_rows_that_may_be_repeats_are_compared_with_what_is_stored() {
     assert_eq!(store.points("customer").await["C1"].payload["version"], 2, "no look was needed");
     put(&store, &fixture.customer("C1", "别人的", 50)).await;
     assert_eq!(sink.apply(&batch(&fixture, 0, 2, fixture.customer("C1", "晚", 2))).await.unwrap().skipped, 1);
-    // The next writer cannot know what the one before sent.
+    // One that gives the store back says what it sent.
+    sink.release().await.unwrap();
     let mut next = opened(&store).await;
-    assert_eq!(next.apply(&batch(&fixture, 0, 3, fixture.customer("C1", "三", 3))).await.unwrap().skipped, 1);
+    assert_eq!(next.apply(&batch(&fixture, 0, 3, fixture.customer("C1", "三", 3))).await.unwrap().written, 1);
+    put(&store, &fixture.customer("C1", "别人的", 50)).await;
+    // Of another nobody knows.
+    drop(next);
+    let mut last = opened(&store).await;
+    assert_eq!(last.apply(&batch(&fixture, 0, 4, fixture.customer("C1", "四", 4))).await.unwrap().skipped, 1);
     assert_eq!(store.points("customer").await["C1"].payload["version"], 50);
 }
 

@@ -1,8 +1,9 @@
 //! Rows into NebulaGraph: `INSERT VERTEX` of 256 rows a statement, texts as parameters, and the edges of rows that are new.
 //!
-//! The rows of a later revision have the edges that they had, which the sink leaves alone too.
+//! The rows of a later revision have the edges that they had. That must be asked for all the same, gate or no gate: an edge that a
+//! row has no more is known by nothing else.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::sync::Arc;
 
@@ -23,7 +24,7 @@ pub(super) struct Writer {
     entity: Arc<Entity>,
     /// `INSERT VERTEX … VALUES `.
     head: String,
-    with_edges: bool,
+    is_first: bool,
 }
 
 impl Writer {
@@ -39,17 +40,14 @@ impl Writer {
         }
         let names = names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(",");
         let head = format!("INSERT VERTEX `{}` ({names}) VALUES ", entity.name);
-        Ok(Self { statements, entity: Arc::clone(entity), head, with_edges: task.revision == 0 })
+        Ok(Self { statements, entity: Arc::clone(entity), head, is_first: task.revision == 0 })
     }
 
     pub(super) async fn write(&mut self, rows: &[State<'_>]) -> Result<()> {
         let vertices: Vec<Statement> = rows.chunks(STATEMENT_ROWS).map(|rows| self.vertices(rows)).collect();
         self.run(&vertices).await?;
-        if self.with_edges {
-            let edges = self.edges(rows);
-            self.run(&edges).await?;
-        }
-        Ok(())
+        let edges = if self.is_first { self.edges(rows) } else { self.looks(rows) };
+        self.run(&edges).await
     }
 
     async fn run(&mut self, statements: &[Statement]) -> Result<()> {
@@ -114,6 +112,24 @@ impl Writer {
             statement.text.push(')');
         }
         statement
+    }
+
+    /// Asks for the edges that the rows have.
+    fn looks(&self, rows: &[State<'_>]) -> Vec<Statement> {
+        let kinds: BTreeSet<&str> = self.entity.references.iter().map(|reference| reference.reference.edge.as_str()).collect();
+        if kinds.is_empty() {
+            return Vec::new();
+        }
+        let kinds: Vec<String> = kinds.into_iter().map(|kind| format!("`{kind}`")).collect();
+        let look = |rows: &[State<'_>]| {
+            let ids: Vec<String> = rows.iter().map(|state| format!("\"{}:{}\"", self.entity.name, state.key)).collect();
+            Statement::from(format!(
+                "GO FROM {} OVER {} YIELD src(edge) AS source, type(edge) AS kind, rank(edge) AS place, dst(edge) AS target",
+                ids.join(","),
+                kinds.join(",")
+            ))
+        };
+        rows.chunks(STATEMENT_ROWS).map(look).collect()
     }
 
     fn edges(&self, rows: &[State<'_>]) -> Vec<Statement> {

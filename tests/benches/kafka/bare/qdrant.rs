@@ -1,6 +1,7 @@
 //! Rows into Qdrant: points of the same payload and vector, 256 a request, three requests under way.
 //!
-//! The vectors are the sink's own embedder's: they are a part of what is sent, and not of what is compared.
+//! The vectors are the sink's own embedder's: they are a part of what is sent, and not of what is compared. So is the hash of the
+//! text, by which an embedder is asked for changed texts only.
 
 use std::collections::HashMap;
 
@@ -45,14 +46,17 @@ impl Writer {
         let texts: Vec<String> = rows.iter().map(|state| self.kind.text(state)).collect();
         let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
         let vectors = NgramEmbedder.embed(&texts).await?;
-        let points: Vec<PointStruct> = rows.iter().zip(vectors).map(|(state, vector)| self.point(state, vector)).collect();
+        let identity = NgramEmbedder.identity();
+        let hashes = texts.iter().map(|text| points::text_hash(&identity, text));
+        let points = rows.iter().zip(vectors).zip(hashes).map(|((state, vector), hash)| self.point(state, vector, hash));
+        let points: Vec<PointStruct> = points.collect();
         let done = self.client.upsert_points(UpsertPointsBuilder::new(&self.collection, points).wait(true)).await?;
         let status = done.result.map(|result| result.status());
         ensure!(status == Some(UpdateStatus::Completed), "{status:?}");
         Ok(())
     }
 
-    fn point(&self, state: &State<'_>, vector: Vec<f32>) -> PointStruct {
+    fn point(&self, state: &State<'_>, vector: Vec<f32>, text_hash: i64) -> PointStruct {
         let mut payload: HashMap<String, Value> = HashMap::new();
         self.kind.each_field(state, |name, value| {
             let value = match value {
@@ -64,6 +68,7 @@ impl Writer {
         });
         payload.insert("version".to_owned(), Value::from(state.version.cast_signed()));
         payload.insert("deleted".to_owned(), Value::from(false));
+        payload.insert("tidemark_text_hash".to_owned(), Value::from(text_hash));
         let id = PointId::from(self.kind.id(&state.key).hyphenated().to_string());
         PointStruct { id: Some(id), vectors: Some(vector.into()), payload }
     }
