@@ -181,7 +181,7 @@ pub(crate) struct Taken {
 }
 
 /// Takes partitions: puts the token in, then reads where they stand. What is read then no other writer can move any more. Each is
-/// taken from the writer that was seen there, so of two at once one fails, and none passes another's work by.
+/// taken from the writer that was seen there, so of two at once one fails, to be tried again, and none passes another's work by.
 pub(crate) async fn take(session: &mut Session, numbers: &BTreeSet<u32>, token: &str) -> Result<Taken, SinkError> {
     let mut seen = partitions(session, numbers).await?;
     let unknown: Vec<u32> = numbers.iter().copied().filter(|number| !seen.contains_key(number)).collect();
@@ -195,8 +195,8 @@ pub(crate) async fn take(session: &mut Session, numbers: &BTreeSet<u32>, token: 
         update(session, *number, &record.owner, &format!("`owner` = {}", text(token))).await?;
     }
     let records = partitions(session, numbers).await?;
-    for number in numbers {
-        expect_owner(records.get(number), *number, token)?;
+    if let Some(number) = numbers.iter().find(|number| records.get(number).is_none_or(|record| record.owner != token)) {
+        return Err(unavailable(MOVING, format!("partition {number} was taken in the same moment")));
     }
     let abandoned = seen.into_iter().filter(|(_, record)| record.owner != NOBODY).map(|(number, _)| number).collect();
     Ok(Taken { records, abandoned })
