@@ -66,7 +66,7 @@ impl BatchLimits {
     }
 
     /// Whether a batch is so large that there is probably more: it fills at least half.
-    fn are_near(self, parts: &[Part]) -> bool {
+    pub(crate) fn are_near(self, parts: &[Part]) -> bool {
         2 * cursors::records_of(parts) >= self.records_max || 2 * cursors::bytes_of(parts) >= self.bytes_max
     }
 }

@@ -1,7 +1,7 @@
 //! A sink as a stage: read the state topics from where the store stands, apply batch after batch.
 //!
 //! Guarantees: the store's own positions are the only ones that count; they are read at every opening and checked against the
-//! log. While one batch is applied the next is read. A row that the store refuses becomes a dead letter before the rest of its
+//! log. While one batch is applied the next is read, where there is so much that it pays. A row that the store refuses becomes a dead letter before the rest of its
 //! batch is applied without it, so nothing is dropped silently and nothing else is held up.
 //! On failure: whatever is in hand is forgotten, the store opened anew and read on from there. The same between two batches when
 //! the store asks for it, because it is to be emptied or was.
@@ -269,7 +269,8 @@ impl SinkStage<'_> {
             let started = Instant::now();
             crash::point("sink.before-apply");
             let batch = self.batch_of(&reading, &parts);
-            let lingers = self.sink.is_filling() && !limits.are_near(&parts);
+            let is_loaded = limits.are_near(&parts);
+            let lingers = self.sink.is_filling() && !is_loaded;
             let applying = async {
                 let (applied, refused) = self.apply(batch, &session.report).await?;
                 crash::point("sink.after-apply");
@@ -284,6 +285,9 @@ impl SinkStage<'_> {
             let reading_ahead = async {
                 if lingers {
                     retry::wait(FILLING_LINGER, &pipeline.shutdown).await;
+                } else if !is_loaded {
+                    // What is read now would wait for this batch, and what comes a moment later for two.
+                    return Ok(Ok(Vec::new()));
                 }
                 // A read that fails cuts no write short.
                 Ok::<_, Failure>(reading.gather(&*log, limits).await)

@@ -3,8 +3,8 @@
 //! A stage that has all partitions is one such unit; where workers share them, each partition number is one ([`super::shared`]).
 //!
 //! Guarantees: states, receipts, rejections, marks, dead letters and the fold's positions are one append, so a batch counts once
-//! or not at all. What a batch did lives in an overlay and enters the cache only after the commit. While a batch is committed the
-//! next one is read and decided upon it, and appended only when the first is in the log.
+//! or not at all. What a batch did lives in an overlay and enters the cache only after the commit. Under load the next one is read
+//! and decided upon it while it is committed, and appended only when the first is in the log.
 //! On failure, also where the outcome is unknown: overlays, marks and counts in memory are dropped, the committed positions are
 //! read again, and the cache is brought up to the state topics. Relies on being the only writer of states of its partitions (the
 //! engine's stage lock, or the log's fencing by partition number).
@@ -78,6 +78,8 @@ struct Decided {
     batch: Batch,
     /// Cursors and where they stand after it.
     moved: Vec<(usize, u64)>,
+    /// It is so large that there is probably more.
+    is_loaded: bool,
     started: Instant,
 }
 
@@ -192,7 +194,8 @@ impl FoldUnit {
             Ok(batch) => {
                 session.report.read(&parts);
                 let moved = parts.iter().map(|part| (part.cursor, part.next)).collect();
-                Ok(Next::Decided(Box::new(Decided { batch, moved, started })))
+                let is_loaded = self.limits.are_near(&parts);
+                Ok(Next::Decided(Box::new(Decided { batch, moved, is_loaded, started })))
             }
             Err(Stopped::UnknownSchema(fingerprint)) => {
                 schemas::learn(&self.pipeline, fingerprint).await?;
@@ -217,7 +220,7 @@ impl FoldUnit {
             if pipeline.shutdown.is_cancelled() {
                 return Ok(End::Shutdown);
             }
-            let Decided { mut batch, moved, started } = match next {
+            let Decided { mut batch, moved, is_loaded, started } = match next {
                 Next::Decided(decided) => *decided,
                 Next::Again => return Ok(End::Again),
                 Next::Nothing => {
@@ -237,7 +240,9 @@ impl FoldUnit {
             let append = std::mem::take(&mut batch.append);
             running.overlays.send();
             appended.borrow_and_update();
-            let (offsets, following) = join(log.append(append), self.next(running, session)).await;
+            // What is read now would wait for this batch, and what comes a moment later for two.
+            let reading_ahead = async { if is_loaded { Some(self.next(running, session).await) } else { None } };
+            let (offsets, following) = join(log.append(append), reading_ahead).await;
             let reached = batch.reached(&running.reading, &offsets?);
             crash::point("fold.after-append");
             if !reached.is_empty() {
@@ -253,7 +258,10 @@ impl FoldUnit {
             session.report.applied(batch.decided - batch.rejected, batch.rejected, started.elapsed());
             session.report.dead_letters(batch.dead_letters);
             session.report.stands_at(committed.clone());
-            next = following?;
+            next = match following {
+                Some(following) => following?,
+                None => self.next(running, session).await?,
+            };
         }
     }
 }
