@@ -27,7 +27,7 @@ pub const NAMESPACE: &str = "tidemark";
 pub const RESERVED_COLUMNS: [&str; 5] = ["key", "tenant", "version", "deleted_at", "changed_at"];
 
 /// What every point's payload has by itself besides these, so that no column may stand there under such a name.
-const RESERVED_PAYLOAD: [&str; 3] = ["entity", "deleted", "tidemark"];
+const RESERVED_PAYLOAD: [&str; 4] = ["entity", "deleted", "tidemark_text_hash", "tidemark_turn"];
 
 /// Kinds of personal data that may not leave for an embedder or a point's payload.
 pub const PII_KEPT_FROM_VECTORS: [&str; 4] = ["phone", "email", "address", "id_number"];

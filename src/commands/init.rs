@@ -49,6 +49,7 @@ pub(crate) async fn run(common: &Common, command: &Init, view: &View) -> Result<
             asked.with_context(|| format!("asking for the {} store to be emptied", role.name()))?;
         }
         sink.open(identity, &Share::All).await.with_context(|| format!("preparing the {} store", role.name()))?;
+        sink.release().await.with_context(|| format!("preparing the {} store", role.name()))?;
         let done = if command.force_rebuild { "emptied; `tidemark up` fills it from the log" } else { "ready" };
         print_line(&format!("{:11} {done}", role.name()))?;
     }

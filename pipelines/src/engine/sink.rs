@@ -186,6 +186,10 @@ impl Stage for SinkStage<'_> {
                 if membership::changed(&mut wanted, shutdown).await { continue } else { break }
             }
             let ended = self.run_share(session, &assignment, &mut wanted).await;
+            if ended.is_err() {
+                // Where it is still open, nothing of it is under way.
+                self.release().await;
+            }
             match ended.map_err(|failure| membership::failed(&*membership, &assignment.share, failure))? {
                 End::Shutdown => break,
                 End::OpenAnew => {}

@@ -155,7 +155,7 @@ fn names_must_not_collide() {
 
 #[test]
 fn names_in_a_payload_must_not_collide() {
-    for name in ["entity", "deleted", "tidemark"] {
+    for name in ["entity", "deleted", "tidemark_text_hash", "tidemark_turn"] {
         refused("room", name, &format!("tidemark.vector.payload: every point has a `{name}` already; rename it"));
     }
     let payload = r#""payload": ["price", "price_fen"]}"#;

@@ -17,9 +17,10 @@ use serde::{Deserialize, Serialize};
 use tidemark_log::LogIdentity;
 use tidemark_sink_core::SinkError;
 
-use crate::client::{ClientError, Properties, Reply, Session};
+use crate::client::{ClientError, Properties, Reply, Session, Statement};
 use crate::failure::{REBUILD, classify, fatal, unavailable};
 use crate::ngql::{Name, text};
+use crate::settle::BackTo;
 use crate::shape::{PARTITION, STORE};
 
 /// Raised when the space would be laid out otherwise.
@@ -59,8 +60,8 @@ pub(crate) struct Stand {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Progress {
     pub(crate) stands: BTreeMap<String, Stand>,
-    /// Where to go back to, by entity (0 for one that is not named), since a writer left something under way.
-    pub(crate) back_to: Option<BTreeMap<String, u64>>,
+    /// Where to go back to, since a writer left something under way.
+    pub(crate) back_to: Option<BackTo>,
 }
 
 /// What `tidemark:partition:<p>` says.
@@ -92,7 +93,7 @@ pub(crate) async fn store(session: &mut Session) -> Result<Option<StoreRecord>, 
 }
 
 const READING: &str = "reading where the graph store stands";
-const MOVING: &str = "moving where the graph store stands";
+pub(crate) const MOVING: &str = "moving where the graph store stands";
 
 /// Why the store does not belong to this log, or cannot be read.
 pub(crate) fn foreign(store: &StoreRecord, space: &Name, log: LogIdentity) -> Option<String> {
@@ -192,7 +193,7 @@ pub(crate) async fn take(session: &mut Session, numbers: &BTreeSet<u32>, token: 
         seen = partitions(session, numbers).await?;
     }
     for (number, record) in &seen {
-        update(session, *number, &record.owner, &format!("`owner` = {}", text(token))).await?;
+        run(session, &updating(*number, &record.owner, &format!("`owner` = {}", text(token))), MOVING).await?;
     }
     let records = partitions(session, numbers).await?;
     if let Some(number) = numbers.iter().find(|number| records.get(number).is_none_or(|record| record.owner != token)) {
@@ -202,16 +203,15 @@ pub(crate) async fn take(session: &mut Session, numbers: &BTreeSet<u32>, token: 
     Ok(Taken { records, abandoned })
 }
 
-/// Gives a partition back, if the token still stands, and says where it was left.
-pub(crate) async fn give_back(session: &mut Session, number: u32, token: &str, left: &Progress) -> Result<(), SinkError> {
-    let nobody = text(NOBODY);
-    update(session, number, token, &format!("`positions` = {}, `owner` = {nobody}", text(&json(left)))).await
+/// The statement that gives a partition back, if the token still stands, and says where it was left.
+pub(crate) fn giving_back(number: u32, token: &str, left: &Progress) -> Statement {
+    updating(number, token, &format!("`positions` = {}, `owner` = {}", text(&json(left)), text(NOBODY))).into()
 }
 
 /// An update of a partition's record that is carried out only while this token stands.
-async fn update(session: &mut Session, number: u32, token: &str, set: &str) -> Result<(), SinkError> {
+fn updating(number: u32, token: &str, set: &str) -> String {
     let (tag, id, token) = (Name::fixed(PARTITION), text(&partition_id(number)), text(token));
-    run(session, &format!("UPDATE VERTEX ON {tag} {id} SET {set} WHEN `owner` == {token}"), MOVING).await
+    format!("UPDATE VERTEX ON {tag} {id} SET {set} WHEN `owner` == {token}")
 }
 
 /// Makes the record of a partition that has none. The count comes first: who is cut off in between takes what is counted when it
@@ -245,7 +245,7 @@ pub(crate) fn expect_owner(record: Option<&PartitionRecord>, number: u32, token:
 
 /// Moves a partition's positions, if the token still stands; the last thing that happens in a batch. The caller looks afterwards.
 pub(crate) async fn move_to(session: &mut Session, number: u32, token: &str, progress: &Progress) -> Result<(), SinkError> {
-    update(session, number, token, &format!("`positions` = {}", text(&json(progress)))).await
+    run(session, &updating(number, token, &format!("`positions` = {}", text(&json(progress)))), MOVING).await
 }
 
 async fn run(session: &mut Session, statement: &str, step: &str) -> Result<(), SinkError> {

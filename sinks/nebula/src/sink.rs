@@ -85,8 +85,8 @@ impl NebulaSink {
             record.progress.stands.iter().map(|(entity, stand)| (*number, entity.as_str(), stand.unused))
         });
         let versions = Versions::of(told);
-        let noted = writer.held().values().any(|record| record.progress.back_to.is_some());
-        let settled = noted.then(|| Instant::now() + settle::patience(&setup.client));
+        let left = |record: &PartitionRecord| settle::left(&record.progress, settle::now(), settle::patience(&setup.client));
+        let settled = writer.held().values().filter_map(left).max().map(|left| Instant::now() + left);
         Ok(Open { writer, versions, style, settled, went_back: false, whole })
     }
 
@@ -97,7 +97,7 @@ impl NebulaSink {
         for (number, record) in writer.held() {
             let mut progress = record.progress.clone();
             if abandoned.contains(number) {
-                settle::note(&mut progress);
+                settle::note(&mut progress, settle::now());
             }
             for (entity, stand) in &mut progress.stands {
                 let Some(entity) = self.catalog.entity(entity) else { continue };
@@ -139,17 +139,21 @@ impl NebulaSink {
         if open.settled.is_none_or(|settled| Instant::now() < settled) {
             return Ok(());
         }
-        let mut moved = BTreeMap::new();
+        let mut moved = Moved::new();
+        let mut went_back = false;
         for (number, record) in open.writer.held() {
-            if let Some((back, moves)) = settle::follow(&record.progress) {
-                open.went_back |= moves;
-                moved.insert(*number, back);
+            let mut progress = record.progress.clone();
+            went_back |= settle::follow(&mut progress);
+            if progress != record.progress {
+                moved.insert(*number, progress);
             }
         }
         move_all(&mut open.writer, moved).await?;
-        open.settled = None;
-        if open.went_back {
-            tracing::info!("the graph store goes back to where an earlier writer left it; its rows are compared once more");
+        (open.settled, open.went_back) = (None, went_back);
+        if went_back {
+            tracing::info!(
+                "the graph store goes back to where a writer left it that was cut off; what came since is written once more"
+            );
         }
         Ok(())
     }
@@ -196,7 +200,10 @@ async fn take_new(open: &mut Open, numbers: &BTreeSet<u32>) -> Result<(), SinkEr
     if store.is_none_or(|store| store.writer != token) {
         return Err(stale());
     }
-    meta::take(open.writer.session(), &new, &token).await?;
+    let taken = meta::take(open.writer.session(), &new, &token).await?;
+    if !taken.abandoned.is_empty() || taken.records.values().any(|record| record.progress != Progress::default()) {
+        return Err(unavailable("writing the graph store", "somebody has written a partition meanwhile; it is opened anew"));
+    }
     Ok(())
 }
 
@@ -250,7 +257,10 @@ impl Sink for NebulaSink {
             return Err(unavailable("writing the graph store", "the store is not open"));
         };
         let mut outcome = Box::pin(self.try_apply(&mut open, batch)).await;
-        if let (Ok(_), Err(error)) = (&outcome, Self::go_back(&mut open).await) {
+        // Not after a refusal: the rest of that batch is still to be applied.
+        if outcome.is_ok()
+            && let Err(error) = Self::go_back(&mut open).await
+        {
             outcome = Err(error);
         }
         if matches!(outcome, Ok(_) | Err(SinkError::Rejected(_))) {
@@ -272,7 +282,6 @@ impl Sink for NebulaSink {
 
     async fn release(&mut self) -> Result<(), SinkError> {
         let Some(mut open) = self.open.take() else { return Ok(()) };
-        let token = open.writer.token().to_owned();
         let mut left = Moved::new();
         for (number, record) in open.writer.held() {
             let mut progress = record.progress.clone();
@@ -281,10 +290,7 @@ impl Sink for NebulaSink {
             }
             left.insert(*number, progress);
         }
-        for (number, progress) in left {
-            meta::give_back(open.writer.session(), number, &token, &progress).await?;
-        }
-        Ok(())
+        open.writer.give_back(&left).await
     }
 
     async fn positions(&self) -> Result<Vec<StorePosition>, SinkError> {

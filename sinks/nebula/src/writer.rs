@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use crate::client::{ClientError, Pool, Properties, Session, Statement, Value};
 use crate::failure::{Class, class_of, classify, unavailable};
-use crate::meta::{self, PartitionRecord};
+use crate::meta::{self, PartitionRecord, Progress};
 use crate::ngql::Name;
 
 /// Rows of one statement: the largest raft group of the server. More gains nothing; latency spikes were seen at 1,024.
@@ -151,6 +151,19 @@ impl Writer {
         self.looked = sent;
         if sent.elapsed() >= LEASE {
             return Err(unavailable("looking whether the graph store is still ours", format!("no answer within {LEASE:?}")));
+        }
+        Ok(())
+    }
+
+    /// Gives partitions back, each left so.
+    pub(crate) async fn give_back(&mut self, left: &BTreeMap<u32, Progress>) -> Result<(), SinkError> {
+        let statements: Vec<Statement> =
+            left.iter().map(|(number, progress)| meta::giving_back(*number, &self.token, progress)).collect();
+        for outcome in self.pool.execute_all(&statements, Instant::now() + LEASE).await {
+            match outcome {
+                Some(outcome) => drop(outcome.map_err(|error| classify(error, meta::MOVING))?),
+                None => return Err(unavailable(meta::MOVING, "not all partitions were given back")),
+            }
         }
         Ok(())
     }

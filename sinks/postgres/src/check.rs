@@ -114,8 +114,11 @@ async fn look(
         problems.extend(cannot_make(&mut connection, &server.options.schema).await?);
         return Ok(format!("{server_name}, not there yet: the first start makes it"));
     }
+    let unreadable = meta::unreadable(&mut connection, place).await?;
+    let is_readable = unreadable.is_none();
+    problems.extend(unreadable);
     problems.extend(meta::foreign(&mut connection, place, log).await?);
-    if !facts.read_only {
+    if is_readable && !facts.read_only {
         imitate_write(&mut connection, place, tables, problems).await?;
     }
     let (rows, estimated) = count(&mut connection, tables).await?;

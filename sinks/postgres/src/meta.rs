@@ -77,12 +77,8 @@ pub(crate) async fn bind(connection: &mut Connection, place: &str, log: LogIdent
         }
         _ => {}
     }
-    match text(connection, "format").await? {
-        Some(known) if known != FORMAT => {
-            let step = format!("{place} has format {known}, this version of tidemark reads format {FORMAT}; {REBUILD}");
-            return Err(fatal(step, "format differs").into());
-        }
-        _ => {}
+    if let Some(problem) = unreadable(connection, place).await? {
+        return Err(fatal(problem, "format differs").into());
     }
     if let Some(problem) = foreign(connection, place, log).await? {
         return Err(SinkError::ForeignLog(problem).into());
@@ -91,6 +87,12 @@ pub(crate) async fn bind(connection: &mut Connection, place: &str, log: LogIdent
     set(connection, "format", FORMAT).await?;
     set(connection, "log_id", &log.id.to_string()).await?;
     set(connection, "generation", &log.generation.to_string()).await
+}
+
+/// Why this version cannot read the store; `None` when it can, or there is nothing yet.
+pub(crate) async fn unreadable(connection: &mut Connection, place: &str) -> Result<Option<String>, Failure> {
+    let known = text(connection, "format").await?.filter(|known| known != FORMAT);
+    Ok(known.map(|known| format!("{place} has format {known}, this version of tidemark reads format {FORMAT}; {REBUILD}")))
 }
 
 /// Why the store does not belong to this log; `None` when it does, or to no log yet.
@@ -197,10 +199,20 @@ pub(crate) async fn own(connection: &mut Connection, entities: impl Iterator<Ite
     connection.run(format!("INSERT INTO tidemark_entity VALUES {} ON CONFLICT DO NOTHING", names.join(", "))).await
 }
 
-/// The entities whose tables are the store's.
+/// The entities whose tables are the store's, also of one of the format before.
 pub(crate) async fn owned(connection: &mut Connection) -> Result<Vec<String>, Failure> {
-    let rows = connection.rows("SELECT entity FROM tidemark_entity".to_owned()).await?;
+    let sql = "SELECT coalesce(to_regclass('tidemark_entity'), to_regclass('tidemark_derivation'))::text";
+    let table: Option<String> = connection.rows(sql.to_owned()).await?.first().map_or(Ok(None), |row| row.try_get(0))?;
+    let Some(table) = table else { return Ok(Vec::new()) };
+    let rows = connection.rows(format!("SELECT entity FROM {table}")).await?;
     Ok(rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?)
+}
+
+/// Forgets whose the store is and where it stands, whatever its format; who writes stays, so that no former writer goes on.
+pub(crate) async fn forget(connection: &mut Connection) -> Result<(), Failure> {
+    connection.run("DROP TABLE IF EXISTS tidemark_position, tidemark_entity, tidemark_derivation".to_owned()).await?;
+    connection.run(TABLES.to_owned()).await?;
+    connection.run("DELETE FROM tidemark_meta WHERE name NOT IN ('writer_epoch', 'dangling_reference')".to_owned()).await
 }
 
 /// All positions, by entity and partition.

@@ -48,11 +48,6 @@ pub(crate) async fn reset(connection: &mut Connection, schema: &str, tables: &[&
         connection.run(format!("DROP VIEW IF EXISTS {DANGLING_REFERENCE}")).await?;
         connection.run(format!("DROP TABLE {}", quoted_list(dropped.iter().map(String::as_str)))).await?;
     }
-    connection
-        .run(
-            "DELETE FROM tidemark_position; DELETE FROM tidemark_entity; \
-             DELETE FROM tidemark_meta WHERE name NOT IN ('writer_epoch', 'dangling_reference'); COMMIT"
-                .to_owned(),
-        )
-        .await
+    meta::forget(connection).await?;
+    connection.run("COMMIT".to_owned()).await
 }

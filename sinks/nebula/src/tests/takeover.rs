@@ -146,7 +146,7 @@ async fn the_server_moves_no_position_for_an_old_token() {
     let numbers = [0].into_iter().collect();
     meta::take(&mut session, &numbers, "old").await.unwrap();
     let stands = |next| [("customer".to_owned(), Stand { next, ..Stand::default() })].into_iter().collect();
-    let at = |next| Progress { stands: stands(next), back_to: None };
+    let at = |next| Progress { stands: stands(next), ..Progress::default() };
     meta::move_to(&mut session, 0, "old", &at(5)).await.unwrap();
     meta::take(&mut session, &numbers, "new").await.unwrap();
     meta::move_to(&mut session, 0, "old", &at(9)).await.unwrap();

@@ -123,6 +123,33 @@ async fn a_changed_type_is_refused_and_a_reset_makes_the_table_anew() {
 }
 
 #[tokio::test]
+async fn a_store_of_the_format_before_is_refused_and_a_reset_makes_it_anew() {
+    let Some(url) = Kind::Postgres.address("a_store_of_the_format_before_is_refused_and_a_reset_makes_it_anew") else { return };
+    let fixture = Fixture::new(Catalog::built_in());
+    let store = Store::fresh(&url, fixture.catalog());
+    let mut sink = store.sink();
+    sink.open(LOG, &Share::All).await.unwrap();
+    let batch = fixture.batch("customer", 0, &[fixture.customer("C1", "张三", 1)]);
+    sink.apply(&batch).await.unwrap();
+    store
+        .run(
+            "UPDATE tidemark_meta SET value = '1' WHERE name = 'format'; ALTER TABLE tidemark_position DROP COLUMN derived; \
+             CREATE TABLE tidemark_derivation(entity text PRIMARY KEY, fingerprint bigint NOT NULL); \
+             INSERT INTO tidemark_derivation SELECT entity, 0 FROM tidemark_entity; DROP TABLE tidemark_entity",
+        )
+        .await;
+    let error = told(&sink.open(LOG, &Share::All).await.unwrap_err());
+    assert!(error.contains("has format 1") && error.contains("`tidemark replay relational`"), "{error}");
+    let problems = sink.check(LOG).await.problems;
+    assert!(problems.len() == 1 && problems[0].contains("has format 1"), "{problems:?}");
+    sink.reset().await.unwrap();
+    assert_eq!(sink.positions().await.unwrap(), []);
+    assert_eq!(sink.open(LOG, &Share::All).await.unwrap(), []);
+    assert_eq!(store.query("SELECT count(*)::text FROM customer").await, ["0"]);
+    sink.apply(&batch).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_partition_that_somebody_dropped_is_no_fault_of_its_rows() {
     let Some(url) = Kind::Postgres.address("a_partition_that_somebody_dropped_is_no_fault_of_its_rows") else { return };
     let fixture = voucher(r#","relational":{"partition_by":"shop"}"#, &field("shop", "\"string\""));
