@@ -190,8 +190,7 @@ async fn poison_is_found_among_its_neighbours() {
     assert_eq!(found, [("C003", 3), ("C004", 4), ("C299", 299), ("C511", 511)]);
     assert_eq!(refused[0].reason, "refused_by_store");
     assert!(refused[0].detail.contains("what a test calls poison") && refused[0].detail.contains("redrive"), "{:?}", refused[0]);
-    let stands = sink.positions().await.unwrap();
-    assert!(stands.iter().all(|position| position.next == 0), "no position moves for a refused batch: {stands:?}");
+    assert!(sink.positions().await.unwrap().is_empty(), "no position speaks of a refused batch");
     batch.exclude(&refused);
     let applied = sink.apply(&batch).await.unwrap();
     assert_eq!(applied.written + applied.skipped, 696);

@@ -1,8 +1,8 @@
 //! A sink as a stage: read the state topics from where the store stands, apply batch after batch.
 //!
 //! Guarantees: the store's own positions are the only ones that count; they are read at every opening and checked against the
-//! log. While one batch is applied the next is read, where there is so much that it pays. A row that the store refuses becomes a dead letter before the rest of its
-//! batch is applied without it, so nothing is dropped silently and nothing else is held up.
+//! log. Under load the next batch is read while one is applied. A row that the store refuses becomes a dead letter before the rest
+//! of its batch is applied without it, so nothing is dropped silently and nothing else is held up.
 //! On failure: whatever is in hand is forgotten, the store opened anew and read on from there. The same between two batches when
 //! the store asks for it, because it is to be emptied or was.
 

@@ -55,6 +55,13 @@ pub(crate) struct Stand {
     pub(crate) derived: u64,
 }
 
+impl Stand {
+    /// Whether it is no position: the store was told of versions, and no batch has come through yet.
+    pub(crate) fn only_tells(&self) -> bool {
+        self.unused > 0 && self.next == 0 && self.refresh_until == 0
+    }
+}
+
 /// Where the entities stand on one partition.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

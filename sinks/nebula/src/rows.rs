@@ -1,10 +1,10 @@
 //! A batch's rows on their way into the graph.
 //!
-//! First the stored versions of the batch's keys are read, but for rows above all that was ever sent ([`tidemark_sink_core::versions`]): what is
-//! not newer is left out (a row of the same version is a repeat: its edges are looked at again, since a crash may have come between
-//! the vertex and them). Then the vertices, then the edges:
-//! those that the rows own and that are not stored are inserted, stored ones that they own no more are deleted. What a
-//! vertex owns is every out-edge of its entity's reference types; edges of other types are not looked at.
+//! First the stored versions of the batch's keys are read, but for rows above all that was ever sent
+//! ([`tidemark_sink_core::versions`]): what is not newer is left out (a row of the same version is a repeat: its edges are looked at
+//! again, since a crash may have come between the vertex and them). Then the vertices, then the edges: those that the rows own and
+//! that are not stored are inserted, stored ones that they own no more are deleted. What a vertex owns is every out-edge of its
+//! entity's reference types; edges of other types are not looked at.
 //!
 //! An entity that is an edge leaves a vertex of our own ([`EDGE_RECORD`]) that says where its edge is, with the version. It is
 //! written last: a crash before it repeats the rest.
@@ -14,7 +14,7 @@
 mod edges;
 mod vertices;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use tidemark_schemas::Entity;
@@ -141,7 +141,7 @@ impl Task<'_, '_> {
     /// The rows of a group by what is stored under this tag.
     async fn compare(&mut self, group: &Group<'_>, tag: &Name) -> Result<Vec<(usize, Against)>, SinkError> {
         let looked_at = group.rows.iter().filter(|index| !self.is_above(**index));
-        let ids: HashMap<usize, String> = looked_at.map(|index| (*index, self.vid(*index))).collect();
+        let ids: BTreeMap<usize, String> = looked_at.map(|index| (*index, self.vid(*index))).collect();
         let head = format!("FETCH PROP ON {tag} ");
         let tail = format!(" YIELD id(vertex) AS vid, {tag}.`version` AS version");
         let found = self.read(&head, ids.iter().map(|(index, id)| (*index, id.clone())), &tail).await?;

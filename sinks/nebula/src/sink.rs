@@ -229,7 +229,7 @@ async fn move_all(writer: &mut Writer, moved: Moved) -> Result<(), SinkError> {
 fn listed(records: &BTreeMap<u32, PartitionRecord>) -> Vec<StorePosition> {
     let mut positions = Vec::new();
     for (partition, record) in records {
-        for (entity, stand) in &record.progress.stands {
+        for (entity, stand) in record.progress.stands.iter().filter(|(_, stand)| !stand.only_tells()) {
             positions.push(StorePosition { entity: entity.clone(), partition: *partition, next: stand.next });
         }
     }

@@ -233,6 +233,7 @@ pub(crate) fn listed(records: &BTreeMap<u32, PartitionRecord>) -> Vec<StorePosit
         next: stand.next,
     };
     let stands = records.iter().flat_map(|(number, record)| record.stands.iter().map(move |stand| (number, stand)));
+    let stands = stands.filter(|(_, (_, stand))| !stand.only_tells());
     let mut positions: Vec<StorePosition> = stands.map(position).collect();
     positions.sort();
     positions

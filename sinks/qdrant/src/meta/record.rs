@@ -103,6 +103,11 @@ fn is_zero(number: &u64) -> bool {
 }
 
 impl Stand {
+    /// Whether it is no position: the store was told of versions, and no batch has come through yet.
+    pub(crate) fn only_tells(&self) -> bool {
+        self.unused > 0 && self.next == 0 && self.refresh_until == 0
+    }
+
     /// The same for points that are derived so and go into this collection.
     pub(crate) fn onto(&self, derived: u64, collection: &str) -> Self {
         let collection = collection.to_owned();
